@@ -1,0 +1,428 @@
+"""The networks of question 7 and the one loop that trains them all.
+
+PyTorch does what nn.py does by hand: `forward` builds a graph, `loss.backward()` walks it in reverse, and the optimiser takes the step. What is left to
+write is what surrounds the step, and it is the same for every network: shuffle, distort, step along a schedule, validate, keep the best weights, save enough
+to go on after an interruption. That is `fit`.
+
+A script uses it like this:
+
+    torch_nets.seed(0)
+    net = torch_nets.to_device(torch_nets.CharacterNet(classes=36))
+    batches = torch_nets.Batches(x, y, batch_size=64, distort=torch_nets.Distort(), seed=0)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.05)
+    history = torch_nets.fit(net, batches, (x_valid, y_valid), epochs=20, optimiser=optimiser, schedule=torch_nets.one_cycle, file='python/q7_1_nist36.pt')
+    loss, accuracy = torch_nets.evaluate(net, x_test, y_test)
+
+Started by `torchrun --nproc_per_node=2 python/run_q7_1.py`, every process runs the same lines on its share of each batch: the draws are made for the whole batch on
+every rank and each takes every world-size-th row, gradients are averaged by DistributedDataParallel, batch normalisation and metrics sum over the ranks. The result
+is that of one process up to rounding. Only rank 0 prints and writes.
+"""
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+
+from experiment import UserError
+
+# ---------------------------------------------------------------------------------------------------------------- processes and devices
+
+def rank():
+    """Which of the processes this is, 0 .. world() - 1."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world():
+    """How many processes train together; 1 without torchrun."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def join():
+    """Join the group that torchrun announces in the environment; nothing to do without it. NCCL between GPUs, gloo between CPUs."""
+    if 'WORLD_SIZE' in os.environ and not dist.is_initialized():
+        cuda = torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(int(os.environ['LOCAL_RANK']) % torch.cuda.device_count())
+        dist.init_process_group('nccl' if cuda else 'gloo')
+
+
+def leave():
+    """Leave the group, so that the processes end together."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def say(*words):
+    """Print, on rank 0 only and at once."""
+    if rank() == 0:
+        print(*words, flush=True)
+
+
+def device():
+    """CUDA if there is one, then Apple's MPS, then the CPU."""
+    if torch.cuda.is_available():
+        return torch.device('cuda', torch.cuda.current_device())
+    return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
+
+
+def to_device(net):
+    """net on the device; convolutions run about 15 % faster on the CPU with channels last in memory."""
+    return net.to(device(), memory_format=torch.channels_last)
+
+
+def seed(number):
+    """Seed torch's global generator: initial weights and dropout. The order and the distortion of batches have their own (`Batches`)."""
+    torch.manual_seed(number)
+
+
+def _summed(*numbers):
+    """The numbers, summed over all ranks."""
+    if world() == 1:
+        return numbers
+    total = torch.tensor(numbers, dtype=torch.float32 if device().type == 'mps' else torch.float64, device=device())
+    dist.all_reduce(total)
+    return tuple(total.tolist())
+
+
+# ---------------------------------------------------------------------------------------------------------------- networks
+
+class FullyConnected(nn.Sequential):
+    """Question 3's network: in -> hidden sigmoid units -> classes. `forward` returns scores; softmax is part of the loss.
+
+    params  nn.py's dictionary (Wlayer1 (in, hidden), blayer1, Woutput (hidden, classes), boutput) to start from; torch stores the transposes of W
+    """
+
+    def __init__(self, params, dtype=torch.float64):
+        (inputs, hidden), classes = params['Wlayer1'].shape, len(params['boutput'])
+        super().__init__(nn.Linear(inputs, hidden, dtype=dtype), nn.Sigmoid(), nn.Linear(hidden, classes, dtype=dtype))
+        with torch.no_grad():
+            for layer, name in ((self[0], 'layer1'), (self[2], 'output')):
+                layer.weight.copy_(torch.from_numpy(params['W' + name].T))
+                layer.bias.copy_(torch.from_numpy(params['b' + name]))
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation over the batch of all ranks together (torch's own SyncBatchNorm wants GPUs)."""
+
+    def forward(self, x):
+        if world() == 1 or not self.training:
+            return super().forward(x)
+        import torch.distributed.nn as summing  # its all_reduce passes gradients on
+        rows = x.new_full((1,), x.numel() / x.shape[1])
+        moments = summing.all_reduce(torch.cat([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)), rows]))
+        count = moments[-1].detach()
+        mean, square = (moments[:-1] / count).chunk(2)
+        var = square - mean * mean
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var * count / (count - 1), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+
+
+def convolution(channels_in, channels_out, size=3):
+    """Convolution, batch normalisation, ReLU; the picture keeps its size."""
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, size, padding=size // 2, bias=False), BatchNorm(channels_out), nn.ReLU(inplace=True))
+
+
+class CharacterNet(nn.Module):
+    """A small network for pictures of single characters: (N, 1, H, W), ink bright on 0 -> scores (N, classes).
+
+    Three pairs of 3x3 convolutions with batch normalisation, halving the picture and doubling the channels in between, then the mean over the picture and one
+    linear layer. No layer depends on the picture's size: 28x28 and 32x32 both do.
+
+    width    channels of the first pair
+    dropout  share of features set to zero before the last layer, in training
+    """
+
+    def __init__(self, classes, width=16, dropout=0.2):
+        super().__init__()
+        self.features = nn.Sequential(
+            convolution(1, width), convolution(width, width), nn.MaxPool2d(2),
+            convolution(width, 2 * width), convolution(2 * width, 2 * width), nn.MaxPool2d(2),
+            convolution(2 * width, 4 * width), convolution(4 * width, 4 * width))
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(4 * width, classes)
+
+    def forward(self, x):
+        return self.classify(self.dropout(self.features(x).mean((2, 3))))
+
+
+def count_parameters(net):
+    """How many numbers training adjusts."""
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+
+# ---------------------------------------------------------------------------------------------------------------- batches
+
+class Batches:
+    """Shuffled batches of pictures in memory; called with an epoch's number, yields that epoch's (x, y, rows of the whole batch).
+
+    x           (N, ...) float tensor or array
+    y           (N,) class numbers
+    distort     distort(x, keep, generator) -> rows `keep` of x, distorted anew each time; None leaves them as they are
+    order       order(epoch) -> (N,) row numbers; None shuffles by seed and epoch
+
+    Order and distortion depend on the seed and the epoch's number only, so a resumed run sees what an uninterrupted one sees. Every row comes once an epoch, the
+    tail included. With several processes each gets rows rank, rank + world, ... of every batch.
+    """
+
+    def __init__(self, x, y, batch_size, distort=None, seed=0, order=None):
+        self.x, self.y = torch.as_tensor(x), torch.as_tensor(y).long()
+        self.batch_size, self.distort, self.seed = batch_size, distort, seed
+        self.order = order or self._shuffled
+
+    def __len__(self):
+        return math.ceil(len(self.x) / self.batch_size)
+
+    def _shuffled(self, epoch):
+        return np.random.default_rng((self.seed, epoch)).permutation(len(self.x))
+
+    def __call__(self, epoch):
+        generator = torch.Generator().manual_seed(1_000_003 * self.seed + epoch)
+        order = torch.as_tensor(self.order(epoch))
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start:start + self.batch_size]
+            keep = slice(rank(), None, world())
+            x = self.distort(self.x[rows], keep, generator) if self.distort else self.x[rows[keep]]
+            yield x.to(device()), self.y[rows[keep]].to(device()), len(rows)
+
+
+class Distort:
+    """Write the characters again: turned, slanted, stretched, shifted, bent by a smooth random field, with a thicker or thinner pen.
+
+    The whole batch at once: one affine map per picture plus a coarse grid of random displacements, enlarged to a smooth field, make one sampling grid.
+
+    degrees    standard deviation of the rotation       shear    of the slant, as dx/dy
+    scale      of log height and log width, each         shift    of the shift, in pixels
+    bend       of the displacements, in pixels, on a `knots` x `knots` grid
+    pen        share of pictures whose strokes are thickened or thinned, by up to a pixel
+    """
+
+    def __init__(self, degrees=7.0, shear=0.12, scale=0.08, shift=1.0, bend=0.8, knots=5, pen=0.3):
+        self.degrees, self.shear, self.scale, self.shift = degrees, shear, scale, shift
+        self.bend, self.knots, self.pen = bend, knots, pen
+
+    def __call__(self, x, keep, generator):
+        n, _, height, width = x.shape
+        normal = torch.randn(n, 6, generator=generator)[keep]
+        knots = torch.randn(n, 2, self.knots, self.knots, generator=generator)[keep]
+        pen = torch.rand(n, 2, generator=generator)[keep]
+        x = x[keep]
+        grid = self.affine(normal, height, width)
+        field = F.interpolate(knots, (height, width), mode='bicubic', align_corners=True)
+        grid = grid + (field * (2 * self.bend / width)).permute(0, 2, 3, 1)
+        x = F.grid_sample(x, grid, mode='bilinear', padding_mode='border', align_corners=False)
+        return self.change_pen(x, pen) if self.pen else x
+
+    def affine(self, normal, height, width):
+        """(n, 6) standard normal draws -> sampling grid (n, height, width, 2) in -1..1."""
+        angle = normal[:, 0] * math.radians(self.degrees)
+        cos, sin = angle.cos(), angle.sin()
+        wide, tall = (normal[:, 1] * self.scale).exp(), (normal[:, 2] * self.scale).exp()
+        slant = normal[:, 3] * self.shear
+        right, down = normal[:, 4] * (2 * self.shift / width), normal[:, 5] * (2 * self.shift / height)
+        rows = torch.stack([cos * wide, (cos * slant - sin) * tall, right, sin * wide, (sin * slant + cos) * tall, down], 1)
+        return F.affine_grid(rows.view(-1, 2, 3), (len(normal), 1, height, width), align_corners=False)
+
+    def change_pen(self, x, draw):
+        """Mix x with its maximum (thicker) or minimum (thinner) over a plus of five pixels; draw (n, 2) uniform: whether and which way, how much."""
+        which, much = draw[:, 0], draw[:, 1, None, None, None]
+        for rows, sign in ((which < self.pen / 2, 1), (which > 1 - self.pen / 2, -1)):
+            part = sign * x[rows]
+            plus = torch.maximum(F.max_pool2d(part, (3, 1), 1, (1, 0)), F.max_pool2d(part, (1, 3), 1, (0, 1)))
+            x[rows] = sign * torch.lerp(part, plus, much[rows])
+        return x
+
+
+# ---------------------------------------------------------------------------------------------------------------- schedules: share of training done -> factor on the rates
+
+def constant(done):
+    return 1.0
+
+
+def cosine(done):
+    """From 1 down to 0 along half a cosine."""
+    return 0.5 + 0.5 * math.cos(math.pi * done)
+
+
+def one_cycle(done, warm=0.2):
+    """Up from 0.05 to 1 in the first fifth, then down to 0 along half a cosine."""
+    return 0.05 + 0.95 * done / warm if done < warm else cosine((done - warm) / (1 - warm))
+
+
+# ---------------------------------------------------------------------------------------------------------------- training
+
+@torch.no_grad()
+def scores(net, x, batch_size=500):
+    """Scores (N, classes), on the CPU, of x (N, ...), in evaluation mode (the mode is put back afterwards)."""
+    training = net.training
+    net.eval()
+    x = torch.as_tensor(x)
+    out = torch.cat([net(part.to(device())).cpu() for part in x.split(batch_size)])
+    net.train(training)
+    return out
+
+
+def evaluate(net, x, y, batch_size=500):
+    """(mean cross-entropy, accuracy 0..1) of net on x (N, ...), y (N,); each rank does its share and all get the sum."""
+    x, y = torch.as_tensor(x)[rank()::world()], torch.as_tensor(y).long()[rank()::world()]
+    out = scores(net, x, batch_size)
+    loss, right, count = _summed(F.cross_entropy(out, y, reduction='sum').item(), (out.argmax(1) == y).sum().item(), len(y))
+    return loss / count, right / count
+
+
+def _step(model, optimiser, x, y, rows, smoothing, mean):
+    """One step on this rank's share (x, y) of a batch of `rows`; returns its summed loss and number of right answers."""
+    out = model(x)
+    loss = F.cross_entropy(out, y, reduction='sum', label_smoothing=smoothing)
+    optimiser.zero_grad(set_to_none=True)
+    # DistributedDataParallel averages gradients over ranks: times world() makes it the sum, as one process has it.
+    (loss * world() / (rows if mean else 1)).backward()
+    optimiser.step()
+    return loss.item(), (out.argmax(1) == y).sum().item()
+
+
+@torch.no_grad()
+def _follow(average, net, decay, step):
+    """Move the running average of the weights, `average`, towards net's; faster at first, so that the random start is soon forgotten."""
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    current = net.state_dict()
+    for name, value in average.items():
+        value.lerp_(current[name], weight) if value.is_floating_point() else value.copy_(current[name])
+
+
+def _copy(state):
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def fit(net, batches, valid, *, epochs, optimiser, schedule=one_cycle, smoothing=0.0, average=None, mean=True, file=None, resume=False, label=''):
+    """Train net and leave the weights that were best on validation in it; returns the history.
+
+    net        on its device (`to_device`), changed in place
+    batches    a `Batches`: batches(epoch) yields (x, y, rows of the whole batch), len(batches) is the number of steps
+    valid      (x, y) of the validation set
+    optimiser  of torch.optim, over net's parameters; each group's rate is its own times schedule(share of training done), set before each step
+    smoothing  label smoothing, 0..1
+    average    decay of a running average of the weights, which is then what is validated and kept; None for none
+    mean       True: the gradient is the batch's mean, as usual in torch; False: the sum, as in nn.py
+    file       where the best weights (a state dict) go at the end; beside it, as FILE.checkpoint, what --resume needs, after every epoch; None: nowhere
+    resume     go on from FILE.checkpoint if it is there
+    label      begins each printed line
+
+    returns a list with a dict per epoch: loss, accuracy (training, with distortion and dropout on), valid_loss, valid_accuracy, seconds
+    """
+    rates = [group['lr'] for group in optimiser.param_groups]
+    kept = _Kept(net, optimiser, average, file, plan={'epochs': epochs, 'steps': len(batches), 'rates': rates})
+    if resume:
+        kept.load()
+    # DDP would broadcast buffers at each step: they are equal already.
+    model = nn.parallel.DistributedDataParallel(net, broadcast_buffers=False) if world() > 1 else net
+    for epoch in range(len(kept.history), epochs):
+        began, loss, right, count = time.perf_counter(), 0.0, 0, 0
+        net.train()
+        for i, (x, y, rows) in enumerate(batches(epoch)):
+            step = epoch * len(batches) + i
+            for group, rate in zip(optimiser.param_groups, rates):
+                group['lr'] = rate * schedule(step / (epochs * len(batches)))
+            part_loss, part_right = _step(model, optimiser, x, y, rows, smoothing, mean)
+            loss, right, count = loss + part_loss, right + part_right, count + len(y)
+            if average:
+                _follow(kept.average, net, average, step)
+        loss, right, count = _summed(loss, right, count)
+        kept.validate(valid, loss=loss / count, accuracy=right / count, began=began)
+        say(_line(label, kept.history, epochs))
+        kept.save()
+    net.load_state_dict(kept.best)
+    if file and rank() == 0:
+        save(kept.best, file)
+        kept.checkpoint.unlink(missing_ok=True)
+    return kept.history
+
+
+class _Kept:
+    """What lasts from epoch to epoch: history, best weights, running average; saved and loaded together with net and optimiser."""
+
+    def __init__(self, net, optimiser, average, file, plan):
+        self.net, self.optimiser, self.plan = net, optimiser, plan
+        self.average = _copy(net.state_dict()) if average else None
+        self.best, self.history = _copy(net.state_dict()), []
+        self.checkpoint = Path(f'{file}.checkpoint') if file else None
+
+    def validate(self, valid, began, **numbers):
+        """Measure on validation, with the averaged weights if there are any, and keep the weights if they are the best so far."""
+        current = self.average or self.net.state_dict()
+        trained = _copy(self.net.state_dict()) if self.average else None
+        self.net.load_state_dict(current)
+        valid_loss, valid_accuracy = evaluate(self.net, *valid)
+        if not self.history or valid_accuracy >= max(h['valid_accuracy'] for h in self.history):
+            self.best = _copy(current)
+        if trained:
+            self.net.load_state_dict(trained)
+        self.history.append({**numbers, 'valid_loss': valid_loss, 'valid_accuracy': valid_accuracy, 'seconds': time.perf_counter() - began})
+
+    def save(self):
+        if self.checkpoint and rank() == 0:
+            save({'plan': self.plan, 'net': self.net.state_dict(), 'optimiser': self.optimiser.state_dict(), 'average': self.average, 'best': self.best,
+                  'history': self.history, 'random': torch.get_rng_state()}, self.checkpoint)
+
+    def load(self):
+        """Go on from the checkpoint if there is one; it must belong to the same plan."""
+        if not self.checkpoint or not self.checkpoint.exists():
+            return say('nothing to resume: starting from the beginning')
+        state = load(self.checkpoint)
+        if state.get('plan') != self.plan:
+            raise UserError(f'{self.checkpoint}: belongs to a run with other settings ({state.get("plan")}, now {self.plan}); use those, or leave out --resume')
+        self.net.load_state_dict(state['net'])
+        self.optimiser.load_state_dict(state['optimiser'])
+        torch.set_rng_state(state['random'])
+        self.average, self.best, self.history = state['average'], state['best'], state['history']
+        say(f'resuming after epoch {len(self.history)}')
+
+
+def _line(label, history, epochs):
+    """One line for the epoch just done."""
+    last, done = history[-1], len(history)
+    left = (epochs - done) * float(np.median([h['seconds'] for h in history]))
+    return (f'{label + "  " if label else ""}epoch {done:3d}/{epochs}  loss {last["loss"]:.4f}  train {last["accuracy"]:.2%}  valid {last["valid_accuracy"]:.2%}'
+            f'  {last["seconds"]:.1f} s, {left:.0f} s left')
+
+
+# ---------------------------------------------------------------------------------------------------------------- files
+
+def save(state, file):
+    """Write a state dict beside `file`, then rename: never half a file."""
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f'.{file.name}.{os.getpid()}')
+    try:
+        torch.save(state, beside)
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load(file):
+    """The state dict in `file`, on the device. weights_only: a file from elsewhere cannot run code."""
+    file = Path(file)
+    if not file.is_file():
+        raise UserError(f'{file}: not found; train first, without --read')
+    try:
+        return torch.load(file, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise UserError(f'{file}: not a PyTorch state dict ({type(error).__name__}); delete it and train again') from None
+
+
+def load_weights(net, file):
+    """Put the state dict in `file` into net; one clear line if it belongs to another network."""
+    try:
+        net.load_state_dict(load(file))
+    except (RuntimeError, AttributeError, TypeError):
+        raise UserError(f'{file}: the weights of another network; delete it and train again') from None
+    return net
