@@ -1,8 +1,8 @@
 """The networks of question 7 and the one loop that trains them all.
 
-PyTorch does what nn.py does by hand: `forward` builds a graph, `loss.backward()` walks it in reverse, and the optimiser takes the step. What is left to
-write is what surrounds the step, and it is the same for every network: shuffle, distort, step along a schedule, validate, keep the best weights, save enough
-to go on after an interruption. That is `fit`.
+PyTorch does what nn.py does by hand: `forward` builds a graph, `loss.backward()` walks it in reverse, and the optimiser takes the
+step. What is left to write is what surrounds the step, and it is the same for every network: shuffle, distort, step along a schedule,
+validate, keep the best weights, save enough to go on after an interruption. That is `fit`.
 
 A script uses it like this:
 
@@ -10,12 +10,12 @@ A script uses it like this:
     net = torch_nets.to_device(torch_nets.CharacterNet(classes=36))
     batches = torch_nets.Batches(x, y, batch_size=64, distort=torch_nets.Distort(), seed=0)
     optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.05)
-    history = torch_nets.fit(net, batches, (x_valid, y_valid), epochs=20, optimiser=optimiser, schedule=torch_nets.one_cycle, file='python/q7_1_nist36.pt')
+    history = torch_nets.fit(net, batches, (x_valid, y_valid), epochs=20, optimiser=optimiser, file='python/q7_1_nist36.pt')
     loss, accuracy = torch_nets.evaluate(net, x_test, y_test)
 
-Started by `torchrun --nproc_per_node=2 python/run_q7_1.py`, every process runs the same lines on its share of each batch: the draws are made for the whole batch on
-every rank and each takes every world-size-th row, gradients are averaged by DistributedDataParallel, batch normalisation and metrics sum over the ranks. The result
-is that of one process up to rounding. Only rank 0 prints and writes.
+Started by `torchrun --nproc_per_node=2 python/run_q7_1.py`, every process runs the same lines on its share of each batch: the draws are
+made for the whole batch on every rank and each takes every world-size-th row, gradients are averaged by DistributedDataParallel, batch
+normalisation and metrics sum over the ranks. The result is that of one process up to rounding. Only rank 0 prints and writes.
 """
 import math
 import os
@@ -30,7 +30,7 @@ from torch import nn
 
 from experiment import UserError
 
-# ---------------------------------------------------------------------------------------------------------------- processes and devices
+# ------------------------------------------------------------ processes and devices
 
 def rank():
     """Which of the processes this is, 0 .. world() - 1."""
@@ -89,12 +89,12 @@ def _summed(*numbers):
     return tuple(total.tolist())
 
 
-# ---------------------------------------------------------------------------------------------------------------- networks
+# ------------------------------------------------------------ networks
 
 class FullyConnected(nn.Sequential):
     """Question 3's network: in -> hidden sigmoid units -> classes. `forward` returns scores; softmax is part of the loss.
 
-    params  nn.py's dictionary (Wlayer1 (in, hidden), blayer1, Woutput (hidden, classes), boutput) to start from; torch stores the transposes of W
+    params  nn.py's dictionary to start from: Wlayer1 (in, hidden), blayer1, Woutput (hidden, classes), boutput; torch stores W transposed
     """
 
     def __init__(self, params, dtype=torch.float64):
@@ -128,14 +128,15 @@ class BatchNorm(nn.BatchNorm2d):
 
 def convolution(channels_in, channels_out, size=3):
     """Convolution, batch normalisation, ReLU; the picture keeps its size."""
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, size, padding=size // 2, bias=False), BatchNorm(channels_out), nn.ReLU(inplace=True))
+    weights = nn.Conv2d(channels_in, channels_out, size, padding=size // 2, bias=False)
+    return nn.Sequential(weights, BatchNorm(channels_out), nn.ReLU(inplace=True))
 
 
 class CharacterNet(nn.Module):
     """A small network for pictures of single characters: (N, 1, H, W), ink bright on 0 -> scores (N, classes).
 
-    Three pairs of 3x3 convolutions with batch normalisation, halving the picture and doubling the channels in between, then the mean over the picture and one
-    linear layer. No layer depends on the picture's size: 28x28 and 32x32 both do.
+    Three pairs of 3x3 convolutions with batch normalisation, halving the picture and doubling the channels in between, then the mean over
+    the picture and one linear layer. No layer depends on the picture's size: 28x28 and 32x32 both do.
 
     width    channels of the first pair
     dropout  share of features set to zero before the last layer, in training
@@ -159,7 +160,7 @@ def count_parameters(net):
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
 
 
-# ---------------------------------------------------------------------------------------------------------------- batches
+# ------------------------------------------------------------ batches
 
 class Batches:
     """Shuffled batches of pictures in memory; called with an epoch's number, yields that epoch's (x, y, rows of the whole batch).
@@ -169,8 +170,8 @@ class Batches:
     distort     distort(x, keep, generator) -> rows `keep` of x, distorted anew each time; None leaves them as they are
     order       order(epoch) -> (N,) row numbers; None shuffles by seed and epoch
 
-    Order and distortion depend on the seed and the epoch's number only, so a resumed run sees what an uninterrupted one sees. Every row comes once an epoch, the
-    tail included. With several processes each gets rows rank, rank + world, ... of every batch.
+    Order and distortion depend on the seed and the epoch's number only, so a resumed run sees what an uninterrupted one sees. Every row
+    comes once an epoch, the tail included. With several processes each gets rows rank, rank + world, ... of every batch.
     """
 
     def __init__(self, x, y, batch_size, distort=None, seed=0, order=None):
@@ -197,7 +198,8 @@ class Batches:
 class Distort:
     """Write the characters again: turned, slanted, stretched, shifted, bent by a smooth random field, with a thicker or thinner pen.
 
-    The whole batch at once: one affine map per picture plus a coarse grid of random displacements, enlarged to a smooth field, make one sampling grid.
+    The whole batch at once: one affine map per picture plus a coarse grid of random displacements, enlarged to a smooth field, make one
+    sampling grid.
 
     degrees    standard deviation of the rotation       shear    of the slant, as dx/dy
     scale      of log height and log width, each         shift    of the shift, in pixels
@@ -232,7 +234,7 @@ class Distort:
         return F.affine_grid(rows.view(-1, 2, 3), (len(normal), 1, height, width), align_corners=False)
 
     def change_pen(self, x, draw):
-        """Mix x with its maximum (thicker) or minimum (thinner) over a plus of five pixels; draw (n, 2) uniform: whether and which way, how much."""
+        """Mix x with its maximum (thicker) or minimum (thinner) over a plus of five pixels; draw (n, 2), uniform: which way, how much."""
         which, much = draw[:, 0], draw[:, 1, None, None, None]
         for rows, sign in ((which < self.pen / 2, 1), (which > 1 - self.pen / 2, -1)):
             part = sign * x[rows]
@@ -241,7 +243,7 @@ class Distort:
         return x
 
 
-# ---------------------------------------------------------------------------------------------------------------- schedules: share of training done -> factor on the rates
+# ------------------------------------------------------------ schedules: share of training done -> factor on the rates
 
 def constant(done):
     return 1.0
@@ -257,7 +259,7 @@ def one_cycle(done, warm=0.2):
     return 0.05 + 0.95 * done / warm if done < warm else cosine((done - warm) / (1 - warm))
 
 
-# ---------------------------------------------------------------------------------------------------------------- training
+# ------------------------------------------------------------ training
 
 @torch.no_grad()
 def scores(net, x, batch_size=500):
@@ -302,17 +304,18 @@ def _copy(state):
     return {name: value.detach().clone() for name, value in state.items()}
 
 
-def fit(net, batches, valid, *, epochs, optimiser, schedule=one_cycle, smoothing=0.0, average=None, mean=True, file=None, resume=False, label=''):
+def fit(net, batches, valid, *, epochs, optimiser, schedule=one_cycle, smoothing=0.0, average=None, mean=True, file=None, resume=False,
+        label=''):
     """Train net and leave the weights that were best on validation in it; returns the history.
 
     net        on its device (`to_device`), changed in place
     batches    a `Batches`: batches(epoch) yields (x, y, rows of the whole batch), len(batches) is the number of steps
     valid      (x, y) of the validation set
-    optimiser  of torch.optim, over net's parameters; each group's rate is its own times schedule(share of training done), set before each step
+    optimiser  of torch.optim, over net's parameters; before each step a group's rate is set to its own times schedule(share done)
     smoothing  label smoothing, 0..1
     average    decay of a running average of the weights, which is then what is validated and kept; None for none
     mean       True: the gradient is the batch's mean, as usual in torch; False: the sum, as in nn.py
-    file       where the best weights (a state dict) go at the end; beside it, as FILE.checkpoint, what --resume needs, after every epoch; None: nowhere
+    file       where the best weights (a state dict) go at the end, and after every epoch, in FILE.checkpoint, what --resume needs
     resume     go on from FILE.checkpoint if it is there
     label      begins each printed line
 
@@ -369,8 +372,8 @@ class _Kept:
 
     def save(self):
         if self.checkpoint and rank() == 0:
-            save({'plan': self.plan, 'net': self.net.state_dict(), 'optimiser': self.optimiser.state_dict(), 'average': self.average, 'best': self.best,
-                  'history': self.history, 'random': torch.get_rng_state()}, self.checkpoint)
+            save({'plan': self.plan, 'net': self.net.state_dict(), 'optimiser': self.optimiser.state_dict(), 'average': self.average,
+                  'best': self.best, 'history': self.history, 'random': torch.get_rng_state()}, self.checkpoint)
 
     def load(self):
         """Go on from the checkpoint if there is one; it must belong to the same plan."""
@@ -378,7 +381,8 @@ class _Kept:
             return say('nothing to resume: starting from the beginning')
         state = load(self.checkpoint)
         if state.get('plan') != self.plan:
-            raise UserError(f'{self.checkpoint}: belongs to a run with other settings ({state.get("plan")}, now {self.plan}); use those, or leave out --resume')
+            raise UserError(f'{self.checkpoint}: belongs to a run with other settings ({state.get("plan")}, now {self.plan}); '
+                            'use those, or leave out --resume')
         self.net.load_state_dict(state['net'])
         self.optimiser.load_state_dict(state['optimiser'])
         torch.set_rng_state(state['random'])
@@ -390,11 +394,11 @@ def _line(label, history, epochs):
     """One line for the epoch just done."""
     last, done = history[-1], len(history)
     left = (epochs - done) * float(np.median([h['seconds'] for h in history]))
-    return (f'{label + "  " if label else ""}epoch {done:3d}/{epochs}  loss {last["loss"]:.4f}  train {last["accuracy"]:.2%}  valid {last["valid_accuracy"]:.2%}'
-            f'  {last["seconds"]:.1f} s, {left:.0f} s left')
+    return (f'{label + "  " if label else ""}epoch {done:3d}/{epochs}  loss {last["loss"]:.4f}  train {last["accuracy"]:.2%}  '
+            f'valid {last["valid_accuracy"]:.2%}  {last["seconds"]:.1f} s, {left:.0f} s left')
 
 
-# ---------------------------------------------------------------------------------------------------------------- files
+# ------------------------------------------------------------ files
 
 def save(state, file):
     """Write a state dict beside `file`, then rename: never half a file."""
