@@ -1,0 +1,167 @@
+"""Every plot of the project, in one style: made for print, readable at column width, safe for colour-blind eyes.
+
+A function takes arrays and returns a matplotlib figure; experiment.Run.figure() saves it. The same thing has the same colour everywhere (COLOURS).
+matplotlib is imported when the first figure is made and not before: it costs half a second, which --help should not.
+"""
+import math
+
+import numpy as np
+
+# Okabe & Ito's palette, told apart by colour-blind eyes
+COLOURS = {
+    'train': '#0072B2', 'valid': '#D55E00', 'test': '#009E73',
+    'numpy': '#0072B2', 'torch': '#D55E00', 'sklearn': '#009E73', 'tesseract': '#CC79A7', 'limit': '#000000',
+    'autoencoder': '#0072B2', 'PCA': '#D55E00', 'course': '#56B4E9',
+    'sigmoid': '#0072B2', 'tanh': '#D55E00', 'relu': '#009E73',
+    'right': '#009E73', 'wrong': '#D55E00',
+}
+CYCLE = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000']
+STYLE = {
+    'figure.dpi': 110, 'savefig.dpi': 160, 'savefig.bbox': 'tight', 'figure.constrained_layout.use': True,
+    'font.size': 9, 'axes.titlesize': 9, 'axes.labelsize': 9, 'legend.fontsize': 8, 'xtick.labelsize': 8, 'ytick.labelsize': 8,
+    'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True, 'grid.alpha': 0.25, 'lines.linewidth': 1.5,
+    'legend.frameon': False, 'image.cmap': 'gray', 'image.interpolation': 'nearest',
+}
+
+
+def colour(name, i=0):
+    """The colour of the thing called name; the i-th of the palette where it has none of its own."""
+    return COLOURS.get(name, CYCLE[i % len(CYCLE)])
+
+
+def new(rows=1, columns=1, size=(5, 3.2), **kwargs):
+    """A figure of rows x columns axes, size in inches, in the project's style. Returns (fig, axes) as pyplot.subplots does."""
+    import matplotlib
+    from matplotlib import pyplot
+    matplotlib.rcParams.update(STYLE)
+    matplotlib.rcParams['axes.prop_cycle'] = matplotlib.cycler(color=CYCLE)
+    pyplot.close('all')         # a figure lives until the next is made, or, with --show, until the end
+    return pyplot.subplots(rows, columns, figsize=size, **kwargs)
+
+
+def curves(series, xlabel, ylabel, x=None, logy=False, ylim=None, title=None, marker=None):
+    """Lines on one pair of axes. series: {label: values}; x: common abscissae (default 1, 2, ...)."""
+    fig, ax = new()
+    for i, (label, values) in enumerate(series.items()):
+        ax.plot(np.arange(1, len(values) + 1) if x is None else x, values, label=label, color=colour(label, i), marker=marker)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if logy:
+        ax.set_yscale('log')
+    if ylim:
+        ax.set_ylim(ylim)
+    if len(series) > 1:
+        ax.legend()
+    return fig
+
+
+def panels(histories, keys, ylabel, titles, xlabel='epoch', logy=False):
+    """Several runs side by side on equal axes. histories: list of {key: values per epoch}; keys: which to draw in each panel."""
+    fig, axes = new(1, len(histories), size=(2.6 * len(histories) + 0.6, 2.6), sharex=True, sharey=True, squeeze=False)
+    for ax, history, title in zip(axes[0], histories, titles):
+        for i, key in enumerate(keys):
+            ax.plot(np.arange(1, len(history[key]) + 1), history[key], label=key, color=colour(key.split('_')[0], i))
+        ax.set(xlabel=xlabel, title=title)
+        if logy:
+            ax.set_yscale('log')
+    axes[0, 0].set_ylabel(ylabel)
+    axes[0, -1].legend()
+    return fig
+
+
+def upright(x):
+    """Rows as NIST36 stores them (N, side*side), or pictures (N, H, W), to upright pictures."""
+    x = np.asarray(x)
+    if x.ndim == 3:
+        return x
+    side = math.isqrt(x.shape[1])
+    return x.reshape(-1, side, side).transpose(0, 2, 1)
+
+
+def tile(pictures, columns, gap=1, fill=np.nan):
+    """Pictures (N, H, W) in one array with columns per row and gap pixels between; empty places are fill."""
+    n, h, w = pictures.shape
+    rows = -(-n // columns)
+    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap), fill)
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * (h + gap), i % columns * (w + gap)
+        sheet[top:top + h, left:left + w] = picture
+    return sheet
+
+
+def image_grid(x, columns=8, symmetric=False, titles=None, colour_bar=False, size=None):
+    """Small pictures in a grid, letters upright. x: (N, D) as stored or (N, H, W).
+
+    symmetric   one diverging scale around 0 for all (weights, components); otherwise one grey scale from the least to the largest value
+    titles      a word above each picture, in that case each has its own axes
+    """
+    pictures = upright(x)
+    if symmetric:
+        limit = np.abs(pictures).max() or 1
+        look = dict(cmap='RdBu_r', vmin=-limit, vmax=limit)
+    else:
+        look = dict(cmap='gray', vmin=pictures.min(), vmax=pictures.max())
+    rows = -(-len(pictures) // columns)
+    if titles is None:
+        fig, ax = new(size=size or (0.62 * columns + (0.7 if colour_bar else 0), 0.62 * rows))
+        shown = ax.imshow(tile(pictures, columns), **look)
+        ax.axis('off')
+        if colour_bar:
+            fig.colorbar(shown, ax=ax, fraction=0.04, pad=0.02)
+        return fig
+    fig, axes = new(rows, columns, size=size or (0.75 * columns, 0.95 * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.axis('off')
+    for ax, picture, title in zip(axes.flat, pictures, titles):
+        ax.imshow(picture, **look)
+        ax.set_title(title)
+    return fig
+
+
+def side_by_side(**rows):
+    """One row of pictures per name, aligned in columns: side_by_side(original=x, PCA=y), each (N, D) as stored; grey scale 0..1."""
+    pictures = {name: upright(x) for name, x in rows.items()}
+    columns = len(next(iter(pictures.values())))
+    fig, axes = new(len(pictures), 1, size=(0.62 * columns + 1, 0.66 * len(pictures)), squeeze=False)
+    for ax, (name, row) in zip(axes[:, 0], pictures.items()):
+        ax.imshow(tile(np.clip(row, 0, 1), columns, fill=1), vmin=0, vmax=1)
+        ax.set_ylabel(name, rotation=0, ha='right', va='center')
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+    return fig
+
+
+def confusion(matrix, classes):
+    """Confusion matrix, rows true and columns predicted, as the fraction of each row; classes name both axes."""
+    matrix = np.asarray(matrix, float)
+    fraction = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = max(3.5, 0.135 * len(classes) + 1.2)
+    fig, ax = new(size=(side + 0.6, side))
+    shown = ax.imshow(fraction ** 0.5, cmap='viridis', vmin=0, vmax=1)     # the root brings out the rare confusions
+    ax.set(xlabel='predicted', ylabel='true', xticks=range(len(classes)), yticks=range(len(classes)))
+    small = 6 if len(classes) > 20 else 8
+    ax.set_xticklabels(list(classes), fontsize=small)
+    ax.set_yticklabels(list(classes), fontsize=small)
+    ax.grid(False)
+    bar = fig.colorbar(shown, ax=ax, fraction=0.046, pad=0.03, label='fraction of the true class')
+    ticks = np.array([0, 0.01, 0.05, 0.2, 0.5, 1])
+    bar.set_ticks(ticks ** 0.5, labels=[f'{t:g}' for t in ticks])
+    return fig
+
+
+def decision_regions(x, labels, classify, names=None):
+    """Points (N, 2) of each class on the regions that classify((M, 2)) -> (M,) gives them; question 2."""
+    fig, ax = new(size=(4.6, 3.4))
+    low, high = x.min(axis=0), x.max(axis=0)
+    margin = 0.08 * (high - low)
+    gx, gy = np.meshgrid(*(np.linspace(a, b, 300) for a, b in zip(low - margin, high + margin)))
+    regions = classify(np.column_stack([gx.ravel(), gy.ravel()])).reshape(gx.shape)
+    classes = labels.max() + 1
+    ax.contourf(gx, gy, regions, levels=np.arange(classes + 1) - 0.5, colors=CYCLE[:classes], alpha=0.25)
+    for c, marker in zip(range(classes), 'osD^v<>'):
+        ax.scatter(*x[labels == c].T, s=22, marker=marker, color=CYCLE[c], edgecolor='white', linewidth=0.5, label=f'class {c}' if names is None else names[c])
+    ax.set(xlabel='first coordinate', ylabel='second coordinate')
+    ax.legend(loc='upper right', frameon=True)
+    ax.grid(False)
+    return fig
