@@ -54,6 +54,16 @@ def curves(series, xlabel, ylabel, x=None, logy=False, ylim=None, title=None, ma
     return fig
 
 
+def same_curves(series, xlabel, ylabel):
+    """Curves that should coincide: the first wide and pale, the others dotted on top of it. series: {label: values}."""
+    fig, ax = new()
+    for i, (label, values) in enumerate(series.items()):
+        ax.plot(np.arange(1, len(values) + 1), values, label=label, color=colour(label, i), **(dict(ls=':') if i else dict(lw=5, alpha=0.35)))
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    return fig
+
+
 def panels(histories, keys, ylabel, titles, xlabel='epoch', logy=False):
     """Several runs side by side on equal axes. histories: list of {key: values per epoch}; keys: which to draw in each panel."""
     fig, axes = new(1, len(histories), size=(2.6 * len(histories) + 0.6, 2.6), sharex=True, sharey=True, squeeze=False)
