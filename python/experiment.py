@@ -54,7 +54,7 @@ def parse(doc, argv, options):
         add_option(own, name, **settings)
     args = parser.parse_args(argv)
     for name, settings in options.items():
-        if getattr(args, name) in (None, []):
+        if getattr(args, name) is None or (settings['positional'] and getattr(args, name) == []):
             setattr(args, name, settings['quick'] if args.quick and settings['quick'] is not None else settings['default'])
     if args.seed < 0:
         parser.error(f'--seed must not be negative, not {args.seed}')
