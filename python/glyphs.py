@@ -228,7 +228,7 @@ z 1  2,46 42,44 | 0,98 | 46,98
 
 def parse(table=TABLE):
     """{character: (weights (V,), [V ways of writing])}; a way is a list of strokes, a stroke (points (P,2), corners: sorted list of point numbers)."""
-    ways = {}
+    ways, character = {}, ''
     for line in table.strip().splitlines():
         head, strokes = line[:2].strip(), line[2:].split(None, 1)
         character = head or character

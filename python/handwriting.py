@@ -319,8 +319,7 @@ def write_nist36(folder, seed=0, per_class=(300, 100, 50)):
 
 def write_mnist(folder, seed=0, train=20000, test=4000):
     """Write folder/MNIST/raw/*-ubyte, MNIST's four files, as torchvision reads them: digits in random order (the original has 60000 + 10000)."""
-    names = {'train': 'train', 'test': 't10k'}
-    for (split, name), count, rng in zip(names.items(), (train, test), np.random.default_rng([seed, 10]).spawn(2)):
+    for name, count, rng in zip(('train', 't10k'), (train, test), np.random.default_rng([seed, 10]).spawn(2)):
         x, labels = shuffled_bytes(string.digits, count, 'mnist', rng)
         write_idx(os.path.join(folder, 'MNIST', 'raw'), name, x, labels)
 
