@@ -1,0 +1,215 @@
+"""Question 7.1: the characters again, in PyTorch: a fully connected network, then convolutional ones on MNIST, NIST36 and EMNIST.
+
+    python python/run_q7_1.py                             all four, then reads images/; about 40 minutes on two cores, seconds with --quick
+    python python/run_q7_1.py --only mnist                one part: fully_connected, mnist, nist36 or emnist (then also reads images/)
+    python python/run_q7_1.py --read photo.jpg ...        reads photos with the saved EMNIST network; no training
+    python python/run_q7_1.py --resume                    goes on after an interruption, from the last whole epoch
+    torchrun --nproc_per_node=2 python/run_q7_1.py        the same on two processes (or GPUs, or machines: see torchrun)
+
+7.1.1 repeats question 3 with torch: from the same weights and in the same order its loss is that of nn.py. 7.1.2 to 7.1.4 train one small convolutional
+network, CharacterNet, on three sets; the one for EMNIST then reads the boxes that findLetters finds on the photos. Settings were chosen on validation
+pictures taken from the training sets, and for the photos on pages made by handwriting.py.
+
+Writes results/q7_1.json, figures/q7_1_*.png and, beside the code, q7_1_{fully_connected,mnist,nist36,emnist}.pt (state dicts).
+"""
+import contextlib, json, sys
+
+import numpy as np
+import torch
+
+import datasets, experiment, figures, nn, torch_nets
+
+PARTS = ['fully_connected', 'mnist', 'nist36', 'emnist']
+
+# What was chosen on validation. `distort` overrides the defaults of torch_nets.Distort.
+RECIPES = {
+    'fully_connected': dict(epochs=50, batch_size=32, learning_rate=3e-3, hidden=64),
+    'mnist': dict(epochs=12, batch_size=128, learning_rate=4e-3, width=16, smoothing=0.1, distort={}),
+    'nist36': dict(epochs=40, batch_size=64, learning_rate=4e-3, width=24, smoothing=0.1, distort={}),
+    'emnist': dict(epochs=12, batch_size=128, learning_rate=4e-3, width=24, smoothing=0.1, distort={}),
+}
+QUICK = {'fully_connected': 5, 'mnist': 1, 'nist36': 2, 'emnist': 1}      # epochs
+HELD_OUT = 5000                # of the training pictures of MNIST and EMNIST, for validation
+CLASSES47 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt'              # EMNIST balanced, in the order of its labels
+
+
+# ---------------------------------------------------------------- data: pictures (N, 1, H, W), upright, ink bright on 0; labels (N,)
+
+def load_nist36(split, data):
+    """NIST36 with the ink bright, as the other two sets have it."""
+    characters = datasets.load_nist36(split, data, dtype=np.float32)
+    return 1 - datasets.upright(characters.x)[:, None].copy(), characters.labels
+
+
+def load_torchvision(kind, train, data, download=False):
+    """MNIST or EMNIST balanced through torchvision, as float32 in 0..1. EMNIST is stored transposed: turned upright here."""
+    from torchvision.datasets import EMNIST, MNIST
+    make = MNIST if kind == 'mnist' else lambda root, **rest: EMNIST(root, split='balanced', **rest)
+    if download:
+        try:
+            make(str(data.folder), train=train, download=True)
+        except Exception as error:              # no network, a full disk, a broken archive ...
+            raise experiment.UserError(f'{kind.upper()} could not be downloaded to {data.folder} ({error}); try again, or leave out --download') from None
+    folder = (datasets.mnist_folder if kind == 'mnist' else datasets.emnist_folder)(data)
+    try:
+        found = make(str(folder), train=train)
+        x, y = found.data.numpy(), found.targets.numpy()
+    except Exception as error:                  # torchvision raises many kinds for a broken file
+        raise experiment.UserError(f'{folder / kind.upper() / "raw"}: cannot be read ({type(error).__name__}: {error}); '
+                                   'remove the folder, or fetch it again with --download') from None
+    if x.ndim != 3 or x.shape[1:] != (28, 28) or len(x) != len(y) or not len(x):
+        raise experiment.UserError(f'{folder / kind.upper() / "raw"}: pictures {x.shape} and labels {y.shape} do not fit; fetch it again with --download')
+    x = x.swapaxes(1, 2) if kind == 'emnist' else x
+    return np.ascontiguousarray(x[:, None], np.float32) / 255, y
+
+
+def hold_out(x, y):
+    """(x, y) of the training pictures and of those held out for validation, a fixed random choice."""
+    order = np.random.default_rng(0).permutation(len(x))
+    kept, held = order[min(HELD_OUT, len(x) // 5):], order[:min(HELD_OUT, len(x) // 5)]
+    return (x[kept], y[kept]), (x[held], y[held])
+
+
+def load(part, run):
+    """(train, valid, test), each (x, y)."""
+    if part == 'nist36':
+        return tuple(load_nist36(split, run.data) for split in ('train', 'valid', 'test'))
+    train, test = (load_torchvision(part, train, run.data, run.args.download) for train in (True, False))
+    return *hold_out(*train), test
+
+
+# ---------------------------------------------------------------- 7.1.1: question 3 in torch
+
+def numpy_losses(params, characters, order, epochs, batch_size, learning_rate):
+    """Mean loss per epoch of nn.py's own training, rows in the order order(epoch); changes params."""
+    layers = [('layer1', nn.sigmoid), ('output', nn.softmax)]
+    losses = []
+    for epoch in range(epochs):
+        rows = order(epoch)
+        cut = [rows[i:i + batch_size] for i in range(0, len(rows), batch_size)]
+        batches = ((characters.x[part], characters.y[part]) for part in cut)
+        losses.append(nn.train_epoch(batches, params, layers, learning_rate)[0])
+    return losses
+
+
+def fully_connected(run, recipe):
+    """Train question 3's network in torch and in numpy, from the same weights in the same order; compare."""
+    train, valid, test = (datasets.load_nist36(split, run.data) for split in ('train', 'valid', 'test'))
+    params = {}
+    nn.initialize_weights(1024, recipe['hidden'], params, 'layer1', rng=run.rng)
+    nn.initialize_weights(recipe['hidden'], 36, params, 'output', rng=run.rng)
+    net = torch_nets.to_device(torch_nets.FullyConnected(params))
+    batches = torch_nets.Batches(train.x, train.labels, recipe['batch_size'], seed=run.args.seed)
+    # nn.py sums the gradient over the batch and takes plain steps
+    optimiser = torch.optim.SGD(net.parameters(), lr=recipe['learning_rate'])
+    history = torch_nets.fit(net, batches, (valid.x, valid.labels), epochs=recipe['epochs'], optimiser=optimiser, schedule=torch_nets.constant, mean=False,
+                             file=run.weights / 'q7_1_fully_connected.pt', resume=run.args.resume, label='7.1.1')
+    by_hand = numpy_losses(params, train, batches.order, recipe['epochs'], recipe['batch_size'], recipe['learning_rate'])
+    torch_losses = [h['loss'] for h in history]
+    difference = float(np.max(np.abs(np.array(by_hand) - torch_losses)))
+    torch_nets.say(f'7.1.1  largest difference of the two loss curves: {difference:.1e}')
+    if torch_nets.rank() == 0:
+        run.figure('fully_connected', figures.same_curves({'numpy': by_hand, 'torch': torch_losses}, 'epoch', 'mean training loss'))
+    return {**summary(net, history, (train.x, train.labels), (test.x, test.labels)), 'largest_loss_difference': difference}
+
+
+# ---------------------------------------------------------------- 7.1.2 to 7.1.4: convolutional networks
+
+def convolutional(part, run, recipe):
+    """Train CharacterNet on one set; figures of its curves and confusions."""
+    train, valid, test = load(part, run)
+    classes = classes_of(part)
+    torch_nets.seed(run.args.seed)
+    net = torch_nets.to_device(torch_nets.CharacterNet(len(classes), recipe['width']))
+    batches = torch_nets.Batches(*train, recipe['batch_size'], torch_nets.Distort(**recipe['distort']), seed=run.args.seed)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=recipe['learning_rate'], weight_decay=0.05)
+    history = torch_nets.fit(net, batches, valid, epochs=recipe['epochs'], optimiser=optimiser, smoothing=recipe['smoothing'], average=0.998,
+                             file=run.weights / f'q7_1_{part}.pt', resume=run.args.resume, label=part)
+    result = summary(net, history, train, test)
+    if torch_nets.rank() == 0:
+        draw(part, run, net, history, batches, test, classes)
+    return result
+
+
+def classes_of(part):
+    """The names of a set's classes in the order of its labels."""
+    return {'mnist': '0123456789', 'nist36': datasets.CLASSES, 'emnist': CLASSES47}[part]
+
+
+def draw(part, run, net, history, batches, test, classes):
+    """Learning curves, confusion matrix, and what the network sees in training."""
+    columns = {key: [100 * h[key] for h in history] for key in ('accuracy', 'valid_accuracy')}
+    run.figure(f'{part}_curves', figures.curves({'training, distorted': columns['accuracy'], 'validation': columns['valid_accuracy']}, 'epoch', 'accuracy, %'))
+    predicted = torch_nets.scores(net, test[0]).argmax(1).numpy()
+    matrix = np.zeros((len(classes), len(classes)), int)
+    np.add.at(matrix, (test[1], predicted), 1)
+    run.figure(f'{part}_confusion', figures.confusion(matrix, classes))
+    x, _, _ = next(iter(batches(0)))
+    run.figure(f'{part}_distorted', figures.image_grid(x[:64, 0].cpu().numpy(), columns=16))
+
+
+def summary(net, history, train, test):
+    """What the results file says about one network."""
+    result = {
+        'train_accuracy': torch_nets.evaluate(net, *train)[1], 'valid_accuracy': max(h['valid_accuracy'] for h in history),
+        'test_accuracy': torch_nets.evaluate(net, *test)[1], 'test_pictures': len(test[1]), 'epochs': len(history),
+        'parameters': torch_nets.count_parameters(net), 'seconds_per_epoch': float(np.median([h['seconds'] for h in history])),
+        'processes': torch_nets.world(), 'history': history,
+    }
+    torch_nets.say('  train {train_accuracy:.2%}  valid {valid_accuracy:.2%}  test {test_accuracy:.2%}  {parameters} parameters  '
+                   '{seconds_per_epoch:.1f} s an epoch'.format(**result))
+    return result
+
+
+# ---------------------------------------------------------------- the whole question
+
+def train_parts(run):
+    """Train what --only names, or everything; returns {part: summary}."""
+    results = {}
+    for part in [run.args.only] if run.args.only else PARTS:
+        recipe = dict(RECIPES[part])
+        recipe['epochs'] = run.args.epochs or (QUICK[part] if run.args.quick else recipe['epochs'])
+        recipe['batch_size'] = run.args.batch_size or recipe['batch_size']
+        recipe['learning_rate'] = run.args.learning_rate or recipe['learning_rate']
+        results[part] = fully_connected(run, recipe) if part == 'fully_connected' else convolutional(part, run, recipe)
+    return results
+
+
+def earlier(run):
+    """The parts that an earlier run left in the results file: --only and --read replace their own part and keep the others."""
+    path = run.results / 'q7_1.json'
+    if run.args.quick or not path.exists():
+        return {}
+    try:
+        record = json.loads(path.read_text())
+        return {part: record[part] for part in [*PARTS, 'photos'] if part in record}
+    except (ValueError, TypeError):
+        return {}
+
+
+def arguments(argv):
+    """Begin the run."""
+    option = experiment.option
+    return experiment.start(
+        'q7_1', __doc__, argv,
+        only=option(None, 'train this part alone', choices=PARTS),
+        read=option(None, 'read these photos (none named: images/) with the saved EMNIST network; train nothing', nargs='*', metavar='PHOTO'),
+        epochs=option(None, "instead of the recipe's", type=int),
+        batch_size=option(None, "instead of the recipe's", type=int),
+        learning_rate=option(None, "instead of the recipe's", type=float),
+        resume=option(False, 'go on from where an interrupted run stopped'),
+        download=option(False, 'let torchvision fetch MNIST and EMNIST (0.6 GB) into the data folder'))
+
+
+def main(argv=None):
+    torch_nets.join()
+    with contextlib.redirect_stdout(sys.stdout if torch_nets.rank() == 0 else None):
+        run = arguments(argv)
+        results = earlier(run)
+        if run.args.read is None:
+            results |= train_parts(run)
+        return run.finish(**results) if torch_nets.rank() == 0 else None
+
+
+if __name__ == '__main__':
+    experiment.script(main)
