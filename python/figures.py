@@ -127,6 +127,19 @@ def image_grid(x, columns=8, symmetric=False, titles=None, colour_bar=False, siz
     return fig
 
 
+def grids(pictures, columns=8):
+    """Grids of small pictures side by side on one symmetric colour scale, letters upright: {title: (N, D) as stored, or (N, H, W)}."""
+    sheets = {title: tile(upright(x), columns) for title, x in pictures.items()}
+    limit = max(np.nanmax(np.abs(sheet)) for sheet in sheets.values()) or 1
+    fig, axes = new(1, len(sheets), size=(3.6 * len(sheets) + 0.6, 3.8), squeeze=False)
+    for ax, (title, sheet) in zip(axes[0], sheets.items()):
+        shown = ax.imshow(sheet, cmap='RdBu_r', vmin=-limit, vmax=limit)
+        ax.set_title(title)
+        ax.axis('off')
+    fig.colorbar(shown, ax=axes, fraction=0.03, pad=0.02)
+    return fig
+
+
 def side_by_side(**rows):
     """One row of pictures per name, aligned in columns: side_by_side(original=x, PCA=y), each (N, D) as stored; grey scale 0..1."""
     pictures = {name: upright(x) for name, x in rows.items()}
@@ -162,7 +175,7 @@ def confusion(matrix, classes):
 
 def decision_regions(x, labels, classify, names=None):
     """Points (N, 2) of each class on the regions that classify((M, 2)) -> (M,) gives them; question 2."""
-    fig, ax = new(size=(4.6, 3.4))
+    fig, ax = new(size=(5.2, 3.2))
     low, high = x.min(axis=0), x.max(axis=0)
     margin = 0.08 * (high - low)
     gx, gy = np.meshgrid(*(np.linspace(a, b, 300) for a, b in zip(low - margin, high + margin)))
@@ -172,6 +185,6 @@ def decision_regions(x, labels, classify, names=None):
     for c, marker in zip(range(classes), 'osD^v<>'):
         ax.scatter(*x[labels == c].T, s=22, marker=marker, color=CYCLE[c], edgecolor='white', linewidth=0.5, label=f'class {c}' if names is None else names[c])
     ax.set(xlabel='first coordinate', ylabel='second coordinate')
-    ax.legend(loc='upper right', frameon=True)
+    ax.legend(loc='center left', bbox_to_anchor=(1, 0.5))
     ax.grid(False)
     return fig

@@ -1,0 +1,268 @@
+"""Question 3: one hidden layer of 64 sigmoid units learns to read characters.
+
+    python python/run_q3.py                          the course's three trainings, then the best one: about 5 minutes on two cores
+    python python/run_q3.py --resume                 go on where an interrupted run stopped; the result is the same
+    python python/run_q3.py --weights FILE           no training: accuracy and figures of saved weights
+    python python/run_q3.py --train-on builtin       train on the built-in handwriting only, test on the real set
+    python python/run_q3.py --train-on both          add the built-in handwriting to the real training set
+
+First the assignment as set: 50 epochs at a learning rate that suits, ten times it and a tenth (about 77 % of the validation set of NIST36 rebuilt from EMNIST
+by-class). Then the same network, still 1024-64-36 and numpy, trained better (BEST below). Everything was chosen on the validation set.
+Writes q3_weights.pickle, results/q3.json and figures/q3_*.png.
+"""
+import time
+
+import numpy as np
+
+import augment, datasets, experiment, figures, nn
+
+LAYERS = [('layer1', nn.sigmoid), ('output', nn.softmax)]
+HIDDEN = 64
+CLEARLY_WRONG = 10      # rows of the list of confusions, and pictures in each row of the samples
+
+# the best network's recipe
+MOMENTUM = 0.9
+BEST_BATCH = 64
+BEST_RATE = 2e-3        # of the summed loss; falls to nothing along half a cosine
+AVERAGE = 0.99          # the saved weights are a running mean over the last steps: every AVERAGE_EVERY steps, average = AVERAGE average + (1 - AVERAGE) now
+AVERAGE_EVERY = 8
+
+
+# ---------------------------------------------------------------- training
+
+def new_network(seed, dtype=np.float64):
+    """params of 1024-64-36 with fresh weights."""
+    params, rng = {}, np.random.default_rng(seed)
+    nn.initialize_weights(1024, HIDDEN, params, 'layer1', rng=rng)
+    nn.initialize_weights(HIDDEN, 36, params, 'output', rng=rng)
+    return {name: value.astype(dtype) for name, value in params.items()}
+
+
+def parameters(params):
+    """Only what is learnt, as copies."""
+    return {name: params[name].copy() for name in nn.parameter_names(params)}
+
+
+def measure(params, characters):
+    """Mean cross-entropy and accuracy on characters."""
+    loss, acc = nn.compute_loss_and_acc(characters.y, nn.predict(characters.x, dict(params), LAYERS))
+    return loss / len(characters.x), acc
+
+
+def record(history, **numbers):
+    """Append each number to the list of its name."""
+    for name, value in numbers.items():
+        history.setdefault(name, []).append(value)
+
+
+def train_plain(train, valid, learning_rate, epochs, batch_size, seed):
+    """Q3.1.1: batches drawn once, plain gradient descent on the summed loss. Returns params and the history per epoch."""
+    params, history = new_network(seed, train.x.dtype), {}
+    batches = nn.get_random_batches(train.x, train.y, batch_size, np.random.default_rng([seed, 1]))
+    progress = experiment.Progress(epochs, every=10)
+    for _ in range(epochs):
+        loss, acc = nn.train_epoch(batches, params, LAYERS, learning_rate)
+        valid_loss, valid_acc = measure(params, valid)
+        record(history, train_loss=loss, valid_loss=valid_loss, train_accuracy=acc, valid_accuracy=valid_acc)
+        progress.line(loss=loss, accuracy=acc, valid=valid_acc)
+    return parameters(params), history
+
+
+class Best:
+    """The training of the best network, as a state that can be saved after any epoch and gone on from.
+
+    It works on centred and scaled pictures, which makes the steps of all weights alike in size; folded() turns its weights into those of a network that takes
+    the pictures as they are: with x' = (x - m) / s, x' W + b = x (W / s) + (b - m W / s).
+    """
+
+    def __init__(self, train, epochs, seed):
+        self.train, self.epochs, self.seed = train, epochs, seed
+        self.mean, self.scale = train.x.mean(axis=0), train.x.std()
+        self.done, self.history, self.seconds = 0, {}, 0.0
+        self.params = new_network(seed, train.x.dtype)
+        self.average = parameters(self.params)
+        self.kept, self.kept_accuracy = None, -1
+
+    STATE = ('done', 'history', 'seconds', 'params', 'average', 'kept', 'kept_accuracy')
+
+    def state(self):
+        """All that changes in training, for a checkpoint."""
+        params = {name: value for name, value in self.params.items() if not name.startswith(('cache_', 'grad_'))}
+        return {name: getattr(self, name) for name in self.STATE} | {'params': params}
+
+    def go_on_from(self, state):
+        for name in self.STATE:
+            setattr(self, name, state[name])
+
+    def epoch(self, copies):
+        """One pass over copies, augmented pictures in the order of the training set, in fresh random batches. Returns loss and accuracy on the way."""
+        x = (copies - self.mean) / self.scale
+        rng = np.random.default_rng([self.seed, self.done, 2])
+        total, batches = np.zeros(2), nn.get_random_batches(x, self.train.y, BEST_BATCH, rng)
+        for i, batch in enumerate(batches):
+            way = (self.done + i / len(batches)) / self.epochs
+            rate = BEST_RATE * (1 + np.cos(np.pi * way)) / 2
+            total += np.array(nn.train_epoch([batch], self.params, LAYERS, rate, MOMENTUM)) * len(batch[0])
+            if i % AVERAGE_EVERY == 0:
+                for name, value in self.average.items():
+                    value += (1 - AVERAGE) * (self.params[name] - value)
+        self.done += 1
+        return total / len(x)
+
+    def folded(self):
+        """The averaged weights as a network on raw pictures, float64."""
+        weights = {name: value.astype(np.float64) for name, value in self.average.items()}
+        weights['Wlayer1'] /= self.scale
+        weights['blayer1'] -= self.mean @ weights['Wlayer1']
+        return weights
+
+    def run(self, valid, save):
+        """Train to the end, calling save() after every epoch; keeps the weights of the best validation accuracy in self.kept."""
+        progress = experiment.Progress(self.epochs, done=self.done, every=max(1, self.epochs // 25))
+        started = time.perf_counter() - self.seconds
+        for _, copies in augment.Augmenter(self.train.x).epochs(self.seed, self.done, self.epochs):
+            loss, acc = self.epoch(copies)
+            weights = self.folded()
+            valid_loss, valid_acc = measure(weights, valid)
+            record(self.history, train_loss=loss, valid_loss=valid_loss, train_accuracy=acc, valid_accuracy=valid_acc)
+            if valid_acc >= self.kept_accuracy:
+                self.kept, self.kept_accuracy = weights, valid_acc
+            self.seconds = time.perf_counter() - started
+            save()
+            progress.line(loss=loss, accuracy=acc, valid=valid_acc)
+
+
+# ---------------------------------------------------------------- what it has learnt
+
+def confusion_matrix(true, predicted, classes):
+    """Counts (classes, classes), rows true, columns predicted."""
+    matrix = np.zeros((classes, classes), int)
+    np.add.at(matrix, (true, predicted), 1)
+    return matrix
+
+
+def most_confused(matrix, names, count=CLEARLY_WRONG):
+    """The count largest entries off the diagonal as [true, predicted, count], most frequent first."""
+    wrong = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-wrong, axis=None, kind='stable')[:count]
+    return [[names[i], names[j], int(wrong[i, j])] for i, j in zip(*np.unravel_index(order, wrong.shape)) if wrong[i, j]]
+
+
+def samples(characters, predicted, rng):
+    """Indices of ten random pictures read rightly and ten read wrongly (fewer if there are not so many)."""
+    right = predicted == characters.labels
+    return [rng.permutation(np.flatnonzero(which))[:CLEARLY_WRONG] for which in (right, ~right)]
+
+
+def draw_results(run, test, initial, weights):
+    """Figures of one network: its weights before and after, its confusions on the test set, pictures read rightly and wrongly. Returns the worst confusions."""
+    predicted = nn.predict(test.x, dict(weights), LAYERS).argmax(axis=1)
+    matrix = confusion_matrix(test.labels, predicted, len(test.classes))
+    confused = most_confused(matrix, test.classes)
+    run.figure('weights', figures.grids({'before training': initial['Wlayer1'].T, 'after training': weights['Wlayer1'].T}))
+    run.figure('confusion', figures.confusion(matrix, test.classes))
+    shown = np.concatenate(samples(test, predicted, run.rng))
+    names = [f'{test.classes[t]}' if t == p else f'{test.classes[t]} as {test.classes[p]}' for t, p in zip(test.labels[shown], predicted[shown])]
+    run.figure('samples', figures.image_grid(test.x[shown], columns=CLEARLY_WRONG, titles=names))
+    print('most confused on the test set:', ', '.join(f'{a} read as {b} {n} times' for a, b, n in confused))
+    return confused
+
+
+# ---------------------------------------------------------------- the question
+
+def load(run, choice):
+    """Characters of train, valid and test, float32."""
+    return [datasets.load_nist36(split, run.data, np.float32) for split in ('train', 'valid', 'test')]
+
+
+class Checkpoint:
+    """What an interrupted run leaves behind, beside the weights; removed when all is done."""
+
+    def __init__(self, run, settings):
+        self.path, self.settings = run.weights / 'q3_checkpoint.pickle', settings
+        self.content = {'settings': settings, 'plain': [], 'best': None}
+
+    def load(self):
+        """Take up the last run's state, if there is one; raises UserError if that was made with other settings."""
+        if not self.path.exists():
+            print(f'nothing to resume at {experiment.shorten(self.path)}; starting from the beginning')
+            return
+        content = experiment.load_pickle(self.path, 'start again without --resume')
+        if content.get('settings') != self.settings:
+            raise experiment.UserError(f'{experiment.shorten(self.path)} was made with {content.get("settings")}, not {self.settings}; '
+                                       'give the same flags, or start again without --resume')
+        self.content = content
+
+    def save(self, **parts):
+        self.content |= parts
+        experiment.save_pickle(self.path, self.content)
+
+    def remove(self):
+        self.path.unlink(missing_ok=True)
+
+
+def plain_trainings(run, train, valid, checkpoint):
+    """Q3.1.1 and Q3.1.2 at three learning rates; returns a list of {learning_rate, params, history}."""
+    done = checkpoint.content['plain']
+    for rate in [run.args.learning_rate * factor for factor in (1, 10, 0.1)][len(done):]:
+        print(f'as set: learning rate {rate:g}, batches of {run.args.batch_size}', flush=True)
+        params, history = train_plain(train, valid, rate, run.args.epochs, run.args.batch_size, run.args.seed)
+        done = done + [{'learning_rate': rate, 'params': params, 'history': history}]
+        checkpoint.save(plain=done)
+    return done
+
+
+def best_training(run, train, valid, checkpoint):
+    """The best network; returns the finished Best."""
+    best = Best(train, run.args.best_epochs, run.args.seed)
+    if checkpoint.content['best']:
+        best.go_on_from(checkpoint.content['best'])
+    print(f'best: {best.epochs} epochs of augmented pictures', flush=True)
+    best.run(valid, lambda: checkpoint.save(best=best.state()))
+    return best
+
+
+def accuracies(params, train, valid, test):
+    return {f'{name}_accuracy': measure(params, characters)[1] for name, characters in (('train', train), ('valid', valid), ('test', test))}
+
+
+def draw_curves(run, histories, titles):
+    run.figure('accuracy', figures.panels(histories, ['train_accuracy', 'valid_accuracy'], 'accuracy', titles))
+    run.figure('loss', figures.panels(histories, ['train_loss', 'valid_loss'], 'mean cross-entropy', titles, logy=True))
+
+
+def main(argv=None):
+    run = experiment.start('q3', __doc__, argv,
+                           epochs=experiment.option(50, 'epochs of each training as set', quick=3),
+                           learning_rate=experiment.option(3e-3, 'step size of the trainings as set; also run at 10 times and a tenth of it'),
+                           batch_size=experiment.option(36, 'pictures per step of the trainings as set'),
+                           best_epochs=experiment.option(150, 'epochs of the best network', quick=4),
+                           resume=experiment.option(False, 'go on where an interrupted run with the same flags stopped', action='store_true'),
+                           weights=experiment.option(None, 'evaluate these weights instead of training', metavar='FILE'),
+                           train_on=experiment.option('real', 'what to train on', choices=['real', 'builtin', 'both']))
+    train, valid, test = load(run, run.args.train_on)
+    if run.args.weights:
+        weights = experiment.load_pickle(run.args.weights, 'train some with python/run_q3.py')
+        confused = draw_results(run, test, new_network(run.args.seed), weights)
+        return run.finish(plain=[], best=accuracies(weights, train, valid, test) | {'epochs': None}, confused=confused)
+
+    flags = ('seed', 'epochs', 'learning_rate', 'batch_size', 'best_epochs', 'train_on', 'quick')
+    checkpoint = Checkpoint(run, {name: getattr(run.args, name) for name in flags} | {'data': run.data.used()})
+    if run.args.resume:
+        checkpoint.load()
+    plain = plain_trainings(run, train, valid, checkpoint)
+    best = best_training(run, train, valid, checkpoint)
+    experiment.save_pickle(run.weights / 'q3_weights.pickle', best.kept)
+
+    rows = [{'learning_rate': p['learning_rate'], **accuracies(p['params'], train, valid, test)} for p in plain]
+    result = accuracies(best.kept, train, valid, test) | {'epochs': best.epochs, 'seconds': best.seconds}
+    experiment.table([[f'as set, {r["learning_rate"]:g}', *(r[f'{s}_accuracy'] for s in ('train', 'valid', 'test'))] for r in rows]
+                     + [['best', *(result[f'{s}_accuracy'] for s in ('train', 'valid', 'test'))]], ['training', 'train', 'valid', 'test'])
+    draw_curves(run, [p['history'] for p in plain] + [best.history], [f'learning rate {p["learning_rate"]:g}' for p in plain] + ['best'])
+    confused = draw_results(run, test, new_network(run.args.seed), best.kept)
+    checkpoint.remove()
+    return run.finish(plain=rows, best=result, confused=confused)
+
+
+if __name__ == '__main__':
+    experiment.script(main)
