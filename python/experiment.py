@@ -228,3 +228,47 @@ def table(rows, header):
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     for row in cells:
         print('  ' + '  '.join(c.ljust(w) for c, w in zip(row, widths)).rstrip())
+
+
+# ---------------------------------------------------------------- what came out, for run_all.sh
+
+KEY_NUMBERS = {
+    'q2': ['loss', 'accuracy', 'gradient_error'],
+    'q3': ['best.valid_accuracy', 'best.test_accuracy'],
+    'q4': ['characters', 'edits', 'lines_exact', 'lines'],
+    'q5': ['course.psnr_valid', 'best.psnr_valid'],
+    'q6': ['psnr_valid', 'rank'],
+    'q7_1': [f'{net}.test_accuracy' for net in ('fully_connected', 'mnist', 'nist36', 'emnist')],
+    'q7_2': [f'{net}.test_accuracy' for net in ('fine_tuned', 'from_scratch')],
+}
+
+
+def key_numbers(record, names):
+    """'best test accuracy 88.1 %, ...': the values in record of dotted names, those that are there."""
+    shown = []
+    for name in names:
+        value = record
+        for part in name.split('.'):
+            value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, (int, float)):
+            number = f'{100 * value:.1f} %' if name.endswith('accuracy') else f'{value:.4g}'
+            shown.append(f'{name.replace(".", " ").replace("_", " ")} {number}')
+    return ', '.join(shown)
+
+
+def summary(results, outcomes):
+    """Print a row per question: its data, key numbers and seconds, from results/<question>.json; outcomes: {question: exit status of its script}."""
+    rows = []
+    for question, status in outcomes.items():
+        path = Path(results) / f'{question}.json'
+        if status or not path.exists():
+            rows.append([question, '-', f'FAILED with status {status}' if status else 'no results file', '-'])
+            continue
+        record = json.loads(path.read_text())
+        rows.append([question, record['data'], key_numbers(record, KEY_NUMBERS.get(question, [])) or 'see its output above', f'{record["seconds"]:.0f}'])
+    table(rows, ['question', 'data', 'what came out', 'seconds'])
+    print(f'results in {shorten(results)}, figures in {shorten(Path(results).parent / "figures")}')
+
+
+if __name__ == '__main__':      # python/experiment.py writeup/results q2=0 q3=1 ...
+    summary(sys.argv[1], {name: int(status) for name, _, status in (outcome.partition('=') for outcome in sys.argv[2:])})
