@@ -15,6 +15,7 @@ COLOURS = {
     'sigmoid': '#0072B2', 'tanh': '#D55E00', 'relu': '#009E73',
     'right': '#009E73', 'wrong': '#D55E00',
 }
+SETS = {'train': 'training', 'valid': 'validation', 'test': 'test'}      # what legends call them
 CYCLE = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000']
 STYLE = {
     'figure.dpi': 110, 'savefig.dpi': 160, 'savefig.bbox': 'tight', 'figure.constrained_layout.use': True,
@@ -69,8 +70,9 @@ def panels(histories, keys, ylabel, titles, xlabel='epoch', logy=False):
     fig, axes = new(1, len(histories), size=(2.6 * len(histories) + 0.6, 2.6), sharex=True, sharey=True, squeeze=False)
     for ax, history, title in zip(axes[0], histories, titles):
         for i, key in enumerate(keys):
-            ax.plot(np.arange(1, len(history[key]) + 1), history[key], label=key, color=colour(key.split('_')[0], i))
+            ax.plot(np.arange(1, len(history[key]) + 1), history[key], label=SETS.get(key.split('_')[0], key), color=colour(key.split('_')[0], i))
         ax.set(xlabel=xlabel, title=title)
+        ax.xaxis.get_major_locator().set_params(integer=True)
         if logy:
             ax.set_yscale('log')
     axes[0, 0].set_ylabel(ylabel)
@@ -91,7 +93,7 @@ def tile(pictures, columns, gap=1, fill=np.nan):
     """Pictures (N, H, W) in one array with columns per row and gap pixels between; empty places are fill."""
     n, h, w = pictures.shape
     rows = -(-n // columns)
-    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap), fill)
+    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap), float(fill))
     for i, picture in enumerate(pictures):
         top, left = i // columns * (h + gap), i % columns * (w + gap)
         sheet[top:top + h, left:left + w] = picture
