@@ -66,17 +66,22 @@ def same_curves(series, xlabel, ylabel):
 
 
 def panels(histories, keys, ylabel, titles, xlabel='epoch', logy=False):
-    """Several runs side by side on equal axes. histories: list of {key: values per epoch}; keys: which to draw in each panel."""
-    fig, axes = new(1, len(histories), size=(2.6 * len(histories) + 0.6, 2.6), sharex=True, sharey=True, squeeze=False)
-    for ax, history, title in zip(axes[0], histories, titles):
+    """Several runs beside each other on equal axes, in two rows if more than three. histories: list of {key: values per epoch}; keys: which to draw in each."""
+    rows = 1 if len(histories) <= 3 else 2
+    columns = -(-len(histories) // rows)
+    fig, axes = new(rows, columns, size=(2.1 * columns + 0.6 if rows == 1 else 3 * columns + 0.4, 2.3 * rows), sharex=True, sharey=True, squeeze=False)
+    for ax, history, title in zip(axes.flat, histories, titles):
         for i, key in enumerate(keys):
             ax.plot(np.arange(1, len(history[key]) + 1), history[key], label=SETS.get(key.split('_')[0], key), color=colour(key.split('_')[0], i))
-        ax.set(xlabel=xlabel, title=title)
+        ax.set_title(title)
         ax.xaxis.get_major_locator().set_params(integer=True)
         if logy:
             ax.set_yscale('log')
-    axes[0, 0].set_ylabel(ylabel)
-    axes[0, -1].legend()
+    for ax in axes[:, 0]:
+        ax.set_ylabel(ylabel)
+    for ax in axes[-1]:
+        ax.set_xlabel(xlabel)
+    axes[0, 0].legend()
     return fig
 
 
