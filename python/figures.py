@@ -66,7 +66,10 @@ def same_curves(series, xlabel, ylabel):
 
 
 def panels(histories, keys, ylabel, titles, xlabel='epoch', logy=False):
-    """Several runs beside each other on one scale, each to its own last epoch, in two rows if more than three. histories: list of {key: values per epoch}; keys: which to draw in each."""
+    """Several runs beside each other on one scale, each to its own last epoch, in two rows if more than three.
+
+    histories: list of {key: values per epoch}; keys: which of them to draw in each panel; titles: one per run
+    """
     rows = 1 if len(histories) <= 3 else 2
     columns = -(-len(histories) // rows)
     fig, axes = new(rows, columns, size=(2.1 * columns + 0.6 if rows == 1 else 3 * columns + 0.4, 2.3 * rows), sharey=True, squeeze=False)
