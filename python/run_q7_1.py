@@ -98,7 +98,8 @@ def numpy_losses(params, characters, order, epochs, batch_size, learning_rate):
 
 def fully_connected(run, recipe):
     """Train question 3's network in torch and in numpy, from the same weights in the same order; compare."""
-    train, valid, test = (datasets.load_nist36(split, run.data) for split in ('train', 'valid', 'test'))
+    with torch_nets.one_by_one():
+        train, valid, test = (datasets.load_nist36(split, run.data) for split in ('train', 'valid', 'test'))
     params = {}
     nn.initialize_weights(1024, recipe['hidden'], params, 'layer1', rng=run.rng)
     nn.initialize_weights(recipe['hidden'], 36, params, 'output', rng=run.rng)
@@ -121,7 +122,8 @@ def fully_connected(run, recipe):
 
 def convolutional(part, run, recipe):
     """Train CharacterNet on one set; figures of its curves and confusions."""
-    train, valid, test = load(part, run)
+    with torch_nets.one_by_one():
+        train, valid, test = load(part, run)
     classes = classes_of(part)
     torch_nets.seed(run.args.seed)
     net = torch_nets.to_device(torch_nets.CharacterNet(len(classes), recipe['width']))
@@ -165,6 +167,46 @@ def summary(net, history, train, test):
     return result
 
 
+# ---------------------------------------------------------------- reading photos
+
+def upper_case(probabilities):
+    """(N, 47) over EMNIST's classes -> (N, 36) over A..Z0..9: a small letter counts for its capital (the other small letters share their class already)."""
+    out = np.zeros((len(probabilities), len(datasets.CLASSES)), probabilities.dtype)
+    for k, name in enumerate(CLASSES47):
+        out[:, datasets.CLASSES.index(name.upper())] += probabilities[:, k]
+    return out
+
+
+def emnist_picture(ink):
+    """A crop's ink (h, w), 0..1, ink near 1, of any size -> (28, 28) as EMNIST's pictures look.
+
+    EMNIST's own recipe (Cohen et al. 2017): cut the character out, put it in the middle of a square, leave a border of 2 pixels, blur, reduce bicubically to
+    28x28, stretch to 0..1. Measured on its training pictures: the longer side is 22 pixels at half the brightness, and the blur's sigma is about 0.4 pixels.
+    The blur comes after enlarging or reducing to four times the final size, so that it does not depend on the photo's resolution.
+    """
+    from scipy import ndimage
+    from skimage.transform import resize
+    rows, columns = (np.flatnonzero((ink > 0.5).any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return np.zeros((28, 28), np.float32)
+    ink = ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1].astype(np.float32)
+    height, width = (max(1, round(88 * side / max(ink.shape))) for side in ink.shape)
+    ink = resize(ink, (height, width), order=1, anti_aliasing=max(ink.shape) > 88)
+    up, left = (112 - height) // 2, (112 - width) // 2
+    square = np.pad(ink, ((up, 112 - height - up), (left, 112 - width - left)))
+    picture = resize(ndimage.gaussian_filter(square, 1.5), (28, 28), order=3, anti_aliasing=False)
+    picture = np.clip(picture, 0, None)
+    return picture / picture.max()
+
+
+def emnist_reader(net):
+    """A function from crops of ink (list of (h, w) arrays) to probabilities (N, 36) over A..Z0..9, by the EMNIST network."""
+    def classify(crops):
+        x = np.stack([emnist_picture(crop) for crop in crops])[:, None].astype(np.float32)
+        return upper_case(torch_nets.scores(net, x).softmax(1).numpy())
+    return classify
+
+
 # ---------------------------------------------------------------- the whole question
 
 def train_parts(run):
@@ -196,7 +238,7 @@ def earlier(run):
 def arguments(argv):
     """Begin the run."""
     option = experiment.option
-    return experiment.start(
+    run = experiment.start(
         'q7_1', __doc__, argv,
         only=option(None, 'train these parts alone', choices=PARTS, nargs='+', metavar='PART'),
         read=option(None, 'read these photos (none named: images/) with the saved EMNIST network; train nothing', nargs='*', metavar='PHOTO'),
@@ -205,6 +247,10 @@ def arguments(argv):
         learning_rate=option(None, "instead of the recipe's", type=float),
         resume=option(False, 'go on from where an interrupted run stopped'),
         download=option(False, 'let torchvision fetch MNIST and EMNIST (0.6 GB) into the data folder'))
+    for name in ('epochs', 'batch_size', 'learning_rate'):
+        if getattr(run.args, name) is not None and not 0 < getattr(run.args, name) < float('inf'):
+            raise experiment.UserError(f'--{name.replace("_", "-")} must be above zero, not {getattr(run.args, name)}')
+    return run
 
 
 def main(argv=None):

@@ -17,9 +17,7 @@ Started by `torchrun --nproc_per_node=2 python/run_q7_1.py`, every process runs 
 made for the whole batch on every rank and each takes every world-size-th row, gradients are averaged by DistributedDataParallel, batch
 normalisation and metrics sum over the ranks. The result is that of one process up to rounding. Only rank 0 prints and writes.
 """
-import math
-import os
-import time
+import atexit, contextlib, math, os, time
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +47,17 @@ def join():
         if cuda:
             torch.cuda.set_device(int(os.environ['LOCAL_RANK']) % torch.cuda.device_count())
         dist.init_process_group('nccl' if cuda else 'gloo')
+        atexit.register(dist.destroy_process_group)
 
 
-def leave():
-    """Leave the group, so that the processes end together."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+@contextlib.contextmanager
+def one_by_one():
+    """Rank 0 goes first, then the others: for data that is fetched or made on first use."""
+    if rank() > 0:
+        dist.barrier()
+    yield
+    if rank() == 0 and world() > 1:
+        dist.barrier()
 
 
 def say(*words):
