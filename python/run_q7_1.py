@@ -181,7 +181,7 @@ def emnist_picture(ink):
     """A crop's ink (h, w), 0..1, ink near 1, of any size -> (28, 28) as EMNIST's pictures look.
 
     EMNIST's own recipe (Cohen et al. 2017): cut the character out, put it in the middle of a square, leave a border of 2 pixels, blur, reduce bicubically to
-    28x28, stretch to 0..1. Measured on its training pictures: the longer side is 22 pixels at half the brightness, and the blur's sigma is about 0.4 pixels.
+    28x28, stretch to 0..1. Measured on its training pictures: the longer side is 22 pixels at half the brightness, and the blur's sigma is just below half a pixel.
     The blur comes after enlarging or reducing to four times the final size, so that it does not depend on the photo's resolution.
     """
     from scipy import ndimage
@@ -194,7 +194,7 @@ def emnist_picture(ink):
     ink = resize(ink, (height, width), order=1, anti_aliasing=max(ink.shape) > 88)
     up, left = (112 - height) // 2, (112 - width) // 2
     square = np.pad(ink, ((up, 112 - height - up), (left, 112 - width - left)))
-    picture = resize(ndimage.gaussian_filter(square, 1.5), (28, 28), order=3, anti_aliasing=False)
+    picture = resize(ndimage.gaussian_filter(square, 1.8), (28, 28), order=3, anti_aliasing=False)
     picture = np.clip(picture, 0, None)
     return picture / picture.max()
 
