@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 TOP = Path(__file__).resolve().parent.parent
-BUILTIN = TOP / 'data' / 'builtin'
+BUILTIN = Path(os.environ.get('NN_BUILTIN') or TOP / 'data' / 'builtin')      # elsewhere, where the project's folder cannot be written to
 IMAGES = TOP / 'images'
 CLASSES = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
 PHOTO_TYPES = {'.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp'}
