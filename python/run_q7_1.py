@@ -24,7 +24,7 @@ PARTS = ['fully_connected', 'mnist', 'nist36', 'emnist']
 # What was chosen on validation.
 RECIPES = {
     'fully_connected': dict(epochs=50, batch_size=36, learning_rate=3e-3, hidden=64),
-    'mnist': dict(epochs=12, batch_size=128, learning_rate=4e-3, width=24),
+    'mnist': dict(epochs=10, batch_size=128, learning_rate=4e-3, width=16),
     'nist36': dict(epochs=40, batch_size=64, learning_rate=3e-3, width=24),
     'emnist': dict(epochs=12, batch_size=128, learning_rate=4e-3, width=24),
 }

@@ -95,7 +95,7 @@ def _summed(*numbers):
 # ------------------------------------------------------------ networks
 
 class FullyConnected(nn.Sequential):
-    """Question 3's network: in -> hidden sigmoid units -> classes. `forward` returns scores; softmax is part of the loss.
+    """Question 3's network: in -> hidden sigmoid units -> classes, on rows or pictures. `forward` returns scores; softmax is part of the loss.
 
     params  nn.py's dictionary to start from: Wlayer1 (in, hidden), blayer1, Woutput (hidden, classes), boutput; torch stores W transposed
     """
@@ -107,6 +107,9 @@ class FullyConnected(nn.Sequential):
             for layer, name in ((self[0], 'layer1'), (self[2], 'output')):
                 layer.weight.copy_(torch.from_numpy(params['W' + name].T))
                 layer.bias.copy_(torch.from_numpy(params['b' + name]))
+
+    def forward(self, x):
+        return super().forward(x.flatten(1))
 
 
 class BatchNorm(nn.BatchNorm2d):

@@ -216,6 +216,38 @@ def test_held_out_pictures_are_not_trained_on():
     assert len(held) == 20 and not set(kept.ravel()) & set(held.ravel()) and (held.ravel() == labels).all()
 
 
+# ---------------------------------------------------------------- reading
+
+def test_47_classes_become_36():
+    one_hot = run_q7_1.upper_case(np.eye(47))
+    assert one_hot.shape == (47, 36) and (one_hot.sum(axis=1) == 1).all()
+    read = ''.join(datasets.CLASSES[k] for k in one_hot.argmax(axis=1))
+    assert read == '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZABDEFGHNQRT'
+    assert run_q7_1.CLASSES47 == handwriting.CLASSES47
+    p = np.random.default_rng(0).dirichlet(np.ones(47), 3)
+    np.testing.assert_allclose(run_q7_1.upper_case(p).sum(axis=1), 1)
+
+
+def test_crops_look_like_emnist():
+    """Whatever the crop's size and margin: upright, longest side 22 pixels at half brightness, in the middle, brightest 1."""
+    bar = np.zeros((90, 50))
+    bar[5:15, 4:40] = bar[5:80, 18:26] = 1                                  # a T
+    for crop in (bar, np.kron(bar, np.ones((3, 3))), bar[5:80, 4:40], bar[::4, ::4]):
+        picture = run_q7_1.emnist_picture(crop)
+        rows, columns = (np.flatnonzero((picture > 0.5).any(axis=axis)) for axis in (1, 0))
+        assert picture.shape == (28, 28) and picture.max() == 1 and picture.min() >= 0
+        assert 21 <= np.ptp(rows) + 1 <= 23 and abs(rows.mean() - 13.5) <= 1 and abs(columns.mean() - 13.5) <= 1
+        assert picture[:8].sum() > 1.5 * picture[-8:].sum()                 # the T's bar is on top
+    assert run_q7_1.emnist_picture(np.zeros((10, 10))).sum() == 0
+
+
+def test_rendering_gives_emnist_back():
+    """The ink of a picture in EMNIST's look, enlarged and binarised like a photo's, is rendered to nearly that picture."""
+    x = handwriting.characters('AEGKMRSTWZ2345679', size=28, look='emnist', rng=np.random.default_rng(1))
+    again = np.stack([run_q7_1.emnist_picture(np.kron(picture, np.ones((5, 5))) > 0.5) for picture in x])
+    assert np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(x, again)]) > 0.85
+
+
 # ---------------------------------------------------------------- the script, alone and on two processes
 
 @pytest.fixture(scope='module')
