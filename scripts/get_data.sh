@@ -100,6 +100,7 @@ fetch() {
 
 # copy SOURCE TARGET: a file or folder, links followed, beside its place and then renamed; a TARGET that is there is left alone.
 copy() {
+    found=$((found + 1))
     [ ! -e "$2" ] || return 0
     mkdir -p "$(dirname "$2")"
     rm -rf "$2.part"
@@ -140,12 +141,13 @@ copy_others() {
 }
 
 bring() {
-    local failed=0 brought=0
+    local failed=0 found=0 brought=0
     # a browser may have saved the two zip files
-    if [ -f "$from/data.zip" ] && [ -n "$(missing_in "$data" $characters)" ]; then unpack "$from/data.zip" "$data" $characters || failed=2
+    if [ -f "$from/data.zip" ] && [ -n "$(missing_in "$data" $characters)" ]; then found=1; unpack "$from/data.zip" "$data" $characters || failed=2
     else copy_characters || failed=2; fi
-    if [ -f "$from/images.zip" ] && [ -n "$(missing_in "$top/images" $pictures)" ]; then unpack "$from/images.zip" "$top/images" $pictures || failed=2; fi
+    if [ -f "$from/images.zip" ] && [ -n "$(missing_in "$top/images" $pictures)" ]; then found=1; unpack "$from/images.zip" "$top/images" $pictures || failed=2; fi
     copy_others || failed=2
+    if [ $found$failed = 00 ]; then say "$from holds nothing of the course's: no data/nist36_*.mat, no images/*.jpg, no data.zip or images.zip"; return 2; fi
     echo "$brought files and folders copied from $from; what was there already was left alone"
     return $failed
 }
