@@ -9,7 +9,7 @@ Everything a network knows is in one dict, `params`:
     params['W' + name], params['b' + name]     a layer's weights (in, out) and bias (out,): a key without an underscore is a parameter
     params['cache_' + name]                    what forward() saw and made, kept for backwards()
     params['grad_W' + name], ['grad_b' + name] the loss's gradient, summed over the batch
-    params['m_W' + name], ...                  momentum: the running step of update()
+    params['m_W' + name], ...                  momentum: what update() remembers of earlier steps
 
 The first eight functions, initialize_weights to get_random_batches, are questions 2.1 to 2.4 of the homework, with its signatures; what follows them is the
 one training loop that questions 2, 3 and 5 share, and the gradient check. The handout's Q1.5 derives what backwards() computes.
@@ -163,25 +163,40 @@ def gradients(x, y, params, layers, loss_function=cross_entropy):
     return loss, acc
 
 
-def update(params, learning_rate, momentum=0.0):
-    """One step of gradient descent on every parameter, in place: m = momentum m - learning_rate grad; W = W + m (handout Q5.1.2).
+def update(params, learning_rate, momentum=0.0, second=0.0):
+    """One step of gradient descent on every parameter, in place.
 
-    Without momentum the step is plain -learning_rate grad and no m_ is kept.
+    plain          W = W - learning_rate grad
+    momentum       m = momentum m - learning_rate grad,  W = W + m (handout Q5.1.2): what consecutive gradients agree on adds up
+    second > 0     Adam (Kingma & Ba 2015): m and v are running means of grad and grad², with memories momentum and second, and W = W - learning_rate m / sqrt(v).
+                   Every weight moves about learning_rate a step, whether its gradients are large or small. (Both means start at 0; their divisors undo that.)
+
+    Keeps m and v in params['m_' + name] and ['v_' + name], the number of Adam's steps in ['t_' + name].
     """
     for name in parameter_names(params):
-        step = -learning_rate * params['grad_' + name]
+        grad = params['grad_' + name]
+        if second:
+            m = params['m_' + name] = momentum * params.get('m_' + name, 0) + (1 - momentum) * grad
+            v = params['v_' + name] = second * params.get('v_' + name, 0) + (1 - second) * grad**2
+            t = params['t_' + name] = params.get('t_' + name, 0) + 1
+            params[name] -= learning_rate / (1 - momentum**t) * m / (np.sqrt(v / (1 - second**t)) + 1e-8)
+            continue
+        step = -learning_rate * grad
         if momentum:
             step += momentum * params.get('m_' + name, 0)
             params['m_' + name] = step
         params[name] += step
 
 
-def train_epoch(batches, params, layers, learning_rate, momentum=0.0, loss_function=cross_entropy):
-    """One pass over batches, an iterable of (xb, yb). Returns (loss, accuracy), each the mean over all examples, as met on the way."""
+def train_epoch(batches, params, layers, learning_rate, momentum=0.0, loss_function=cross_entropy, second=0.0):
+    """One pass over batches, an iterable of (xb, yb). Returns (loss, accuracy), each the mean over all examples, as met on the way.
+
+    momentum, second   of update(), which takes a step after each batch
+    """
     total_loss = total_correct = count = 0
     for xb, yb in batches:
         loss, acc = gradients(xb, yb, params, layers, loss_function)
-        update(params, learning_rate, momentum)
+        update(params, learning_rate, momentum, second)
         total_loss, total_correct, count = total_loss + loss, total_correct + acc * len(xb), count + len(xb)
     return total_loss / count, total_correct / count
 
