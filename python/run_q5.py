@@ -19,7 +19,7 @@ from collections import Counter
 
 import numpy as np
 
-import augment, datasets, experiment, figures, nn, run_q6
+import datasets, experiment, figures, nn, run_q6
 
 SIZES = [1024, 32, 32, 32, 1024]
 NAMES = ['layer1', 'layer2', 'layer3', 'output']
@@ -169,7 +169,9 @@ def main(argv=None):
     shown = datasets.two_of_each(valid, *SHOWN)
     x = valid.x[shown]
     run.figure('loss', figures.curves({'course': course_history['loss']}, 'epoch', 'squared error per picture'))
-    run.figure('psnr', figures.curves({'course': course_history['psnr'], 'autoencoder': history['psnr'], 'PCA': [pca] * max(len(history['psnr']), len(course_history['psnr']))}, 'epoch', 'validation PSNR, dB'))
+    longest = max(len(history['psnr']), len(course_history['psnr']))
+    run.figure('psnr', figures.curves({'course': course_history['psnr'], 'autoencoder': history['psnr'], 'PCA': [pca] * longest},
+                                      'epoch', 'validation PSNR, dB'))
     run.figure('reconstructions', figures.side_by_side(original=x, course=reconstruct(x, course_params, COURSE_LAYERS), best=reconstruct(x, weights)))
     return run.finish(course=course, best=best, pca_psnr_valid=pca)
 
