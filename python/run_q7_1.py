@@ -12,12 +12,12 @@ pictures taken from the training sets, and for the photos on pages made by handw
 
 Writes results/q7_1.json, figures/q7_1_*.png and, beside the code, q7_1_{fully_connected,mnist,nist36,emnist}.pt (state dicts).
 """
-import contextlib, json, sys
+import contextlib, json, sys, time
 
 import numpy as np
 import torch
 
-import datasets, experiment, figures, nn, torch_nets
+import datasets, experiment, figures, nn, q4, torch_nets
 
 PARTS = ['fully_connected', 'mnist', 'nist36', 'emnist']
 
@@ -29,6 +29,7 @@ RECIPES = {
     'emnist': dict(epochs=12, batch_size=128, learning_rate=4e-3, width=24),
 }
 QUICK = dict(epochs=1, width=8, pictures=1500)      # of each set, under --quick
+KEPT = [*PARTS, 'photos', 'readers', 'characters', 'edits', 'lines_exact', 'lines']       # what --only and --read leave of earlier results
 HELD_OUT = 5000                # of the training pictures of MNIST and EMNIST, for validation
 CLASSES47 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt'              # EMNIST balanced, in the order of its labels
 
@@ -108,7 +109,7 @@ def fully_connected(run, recipe):
     # nn.py sums the gradient over the batch and takes plain steps
     optimiser = torch.optim.SGD(net.parameters(), lr=recipe['learning_rate'])
     history = torch_nets.fit(net, batches, (valid.x, valid.labels), epochs=recipe['epochs'], optimiser=optimiser, schedule=torch_nets.constant, mean=False,
-                             file=run.weights / 'q7_1_fully_connected.pt', resume=run.args.resume, label='7.1.1')
+                             file=run.weights / weights_name('fully_connected', run.args.quick), resume=run.args.resume, label='7.1.1')
     by_hand = numpy_losses(params, train, batches.order, recipe['epochs'], recipe['batch_size'], recipe['learning_rate'])
     torch_losses = [h['loss'] for h in history]
     difference = float(np.max(np.abs(np.array(by_hand) - torch_losses)))
@@ -130,7 +131,7 @@ def convolutional(part, run, recipe):
     batches = torch_nets.Batches(*train, recipe['batch_size'], torch_nets.Distort(), seed=run.args.seed)
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe['learning_rate'], weight_decay=0.05)
     history = torch_nets.fit(net, batches, valid, epochs=recipe['epochs'], optimiser=optimiser, smoothing=0.1, average=0.998,
-                             file=run.weights / f'q7_1_{part}.pt', resume=run.args.resume, label=part)
+                             file=run.weights / weights_name(part, run.args.quick), resume=run.args.resume, label=part)
     result = summary(net, history, train, test)
     if torch_nets.rank() == 0:
         draw(part, run, net, history, batches, test, classes)
@@ -169,42 +170,57 @@ def summary(net, history, train, test):
 
 # ---------------------------------------------------------------- reading photos
 
-def upper_case(probabilities):
-    """(N, 47) over EMNIST's classes -> (N, 36) over A..Z0..9: a small letter counts for its capital (the other small letters share their class already)."""
-    out = np.zeros((len(probabilities), len(datasets.CLASSES)), probabilities.dtype)
-    for k, name in enumerate(CLASSES47):
-        out[:, datasets.CLASSES.index(name.upper())] += probabilities[:, k]
-    return out
+def weights_name(part, quick=False):
+    """The file that a part's weights go to; a trial under --quick leaves the real ones alone."""
+    return f'q7_1_{part}{"_quick" if quick else ""}.pt'
 
 
-def emnist_picture(ink):
-    """A crop's ink (h, w), 0..1, ink near 1, of any size -> (28, 28) as EMNIST's pictures look.
-
-    EMNIST's own recipe (Cohen et al. 2017): cut the character out, put it in the middle of a square, leave a border of 2 pixels, blur, reduce bicubically to
-    28x28, stretch to 0..1. Measured on its training pictures: the longer side is 22 pixels at half the brightness, and the blur's sigma is just below half a pixel.
-    The blur comes after enlarging or reducing to four times the final size, so that it does not depend on the photo's resolution.
-    """
-    from scipy import ndimage
-    from skimage.transform import resize
-    rows, columns = (np.flatnonzero((ink > 0.5).any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return np.zeros((28, 28), np.float32)
-    ink = ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1].astype(np.float32)
-    height, width = (max(1, round(88 * side / max(ink.shape))) for side in ink.shape)
-    ink = resize(ink, (height, width), order=1, anti_aliasing=max(ink.shape) > 88)
-    up, left = (112 - height) // 2, (112 - width) // 2
-    square = np.pad(ink, ((up, 112 - height - up), (left, 112 - width - left)))
-    picture = resize(ndimage.gaussian_filter(square, 1.8), (28, 28), order=3, anti_aliasing=False)
-    picture = np.clip(picture, 0, None)
-    return picture / picture.max()
-
-
-def emnist_reader(net):
-    """A function from crops of ink (list of (h, w) arrays) to probabilities (N, 36) over A..Z0..9, by the EMNIST network."""
+def probabilities(net, invert=False):
+    """A classifier for q4.read: crops (n, size, size), upright, -> (n, classes). invert: the crops have dark ink, the network was trained on bright."""
     def classify(crops):
-        x = np.stack([emnist_picture(crop) for crop in crops])[:, None].astype(np.float32)
-        return upper_case(torch_nets.scores(net, x).softmax(1).numpy())
+        x = np.asarray(crops, np.float32)[:, None]
+        return torch_nets.scores(net, 1 - x if invert else x).softmax(1).numpy()
     return classify
+
+
+def readers(run):
+    """{name: how q4.read is to read} for question 3's network and the two convolutional ones, as far as their weights are there; EMNIST's must be."""
+    found, quick = {}, run.args.quick
+    emnist, nist36 = (run.weights_file(weights_name(part, quick)) for part in ('emnist', 'nist36'))
+    pickled = run.weights_file('q3_weights.pickle')
+    if not emnist.exists():
+        raise experiment.UserError(f'{experiment.shorten(emnist)} is missing; train it first: python python/run_q7_1.py --only emnist')
+    net = torch_nets.open_character_net(emnist, len(CLASSES47))
+    found['EMNIST network'] = dict(classify=probabilities(net), classes=CLASSES47, look=q4.emnist_look)
+    if nist36.exists():
+        found['NIST36 network'] = dict(classify=probabilities(torch_nets.open_character_net(nist36, len(datasets.CLASSES)), invert=True))
+    if pickled.exists():
+        found['64 sigmoid units'] = dict(classify=q4.numpy_classifier(experiment.load_pickle(pickled)))
+    return found
+
+
+def read_photos(run, paths):
+    """Read the photos with every reader; returns what the results file says: photos and totals by the EMNIST network, and the totals of each."""
+    ways, truths = readers(run), {}
+    photos, totals = {}, {name: dict(characters=0, edits=0, lines_exact=0, lines=0) for name in ways}
+    for path in paths:
+        truths[path.parent] = truths.get(path.parent) or datasets.ground_truth(path.parent)
+        truth, image = truths[path.parent].get(path.name), datasets.load_photo(path)
+        print(f'{path.name}:')
+        for name, way in ways.items():
+            began = time.perf_counter()
+            page = q4.read(image, **way)
+            score = datasets.score(page.lines, truth) if truth else {}
+            if name == 'EMNIST network':
+                print(*(f'    {line}' for line in page.lines), sep='\n')
+                photos[path.name] = dict(lines=page.lines, boxes=len(page.boxes), seconds=time.perf_counter() - began,
+                                         **{key: score.get(key) for key in ('characters', 'edits', 'lines_exact')})
+            for key, value in zip(totals[name], (score.get(k, 0) for k in ('characters', 'edits', 'lines_exact', 'lines_true'))):
+                totals[name][key] += value
+    totals = {name: total if total['characters'] else None for name, total in totals.items()}
+    experiment.table([[name, *(total or dict.fromkeys('abcd', '-')).values()] for name, total in totals.items()],
+                     ['reader', 'characters', 'edits', 'lines exact', 'of'])
+    return {'photos': photos, **(totals['EMNIST network'] or {}), 'readers': totals}
 
 
 # ---------------------------------------------------------------- the whole question
@@ -230,7 +246,7 @@ def earlier(run):
         return {}
     try:
         record = json.loads(path.read_text())
-        return {part: record[part] for part in [*PARTS, 'photos'] if part in record}
+        return {part: record[part] for part in KEPT if part in record}
     except (ValueError, TypeError):
         return {}
 
@@ -258,8 +274,11 @@ def main(argv=None):
     with contextlib.redirect_stdout(sys.stdout if torch_nets.rank() == 0 else None):
         run = arguments(argv)
         results = earlier(run)
+        paths = datasets.photos(run.args.read or ())
         if run.args.read is None:
             results |= train_parts(run)
+        if torch_nets.rank() == 0 and (run.args.read is not None or 'emnist' in (run.args.only or PARTS)):
+            results |= read_photos(run, paths)
         return run.finish(**results) if torch_nets.rank() == 0 else None
 
 

@@ -26,7 +26,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from experiment import UserError
+from experiment import UserError, writing
 
 # ------------------------------------------------------------ processes and devices
 
@@ -334,8 +334,8 @@ def fit(net, batches, valid, *, epochs, optimiser, schedule=one_cycle, smoothing
     smoothing  label smoothing, 0..1
     average    decay of a running average of the weights, which is then what is validated and kept; None for none
     mean       True: the gradient is the batch's mean, as usual in torch; False: the sum, as in nn.py
-    file       where the best weights (a state dict) go at the end, and after every epoch, in FILE.checkpoint, what --resume needs
-    resume     go on from FILE.checkpoint if it is there
+    file       where the best weights (a state dict) go at the end, and after every epoch, in *.checkpoint.pt, what --resume needs
+    resume     go on from that checkpoint if it is there
     label      begins each printed line
 
     returns a list with a dict per epoch: loss, accuracy (training, with distortion and dropout on), valid_loss, valid_accuracy, seconds
@@ -375,7 +375,7 @@ class _Kept:
         self.net, self.optimiser, self.plan = net, optimiser, plan
         self.average = _copy(net.state_dict()) if average else None
         self.best, self.history = _copy(net.state_dict()), []
-        self.checkpoint = Path(f'{file}.checkpoint') if file else None
+        self.checkpoint = Path(file).with_suffix('.checkpoint.pt') if file else None
 
     def validate(self, valid, began, **numbers):
         """Measure on validation, with the averaged weights if there are any, and keep the weights if they are the best so far."""
@@ -420,15 +420,9 @@ def _line(label, history, epochs):
 # ------------------------------------------------------------ files
 
 def save(state, file):
-    """Write a state dict beside `file`, then rename: never half a file."""
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f'.{file.name}.{os.getpid()}')
-    try:
-        torch.save(state, beside)
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Write a state dict to file, beside it first: never half a file."""
+    with writing(file) as part:
+        torch.save(state, part)
 
 
 def load(file):
@@ -449,3 +443,12 @@ def load_weights(net, file):
     except (RuntimeError, AttributeError, TypeError):
         raise UserError(f'{file}: the weights of another network; delete it and train again') from None
     return net
+
+
+def open_character_net(file, classes):
+    """The CharacterNet, of any width, whose weights are in file, on the device and ready to use."""
+    try:
+        width = len(load(file)['features.0.0.weight'])
+    except (KeyError, TypeError):
+        raise UserError(f'{file}: the weights of another network; delete it and train again') from None
+    return to_device(load_weights(CharacterNet(classes, width), file)).eval()
