@@ -1,9 +1,9 @@
 """From a photo of a page to its text: find the characters, put them in reading order, show each to a network.
 
-A photo of handwriting is dark strokes on something brighter, but no one threshold tells them apart: the light falls off across the page, a hand throws a shadow,
-the desk around the sheet is darker than the ink. So findLetters first asks how bright the empty paper would be at every place, and takes for ink what is much
-darker than that. Connected ink makes pieces; pieces that belong together make characters; characters make rows, rows make words. Each character is
-then drawn again in the look of the pictures the network was trained on, and each word is read as letters or as digits, whichever is likelier.
+A photo of handwriting is dark strokes on something brighter, but no one threshold tells them apart: the light falls off across the page, a hand throws a
+shadow, the desk around the sheet is darker than the ink. So findLetters first asks how bright the empty paper would be at every place, and takes for ink
+what is much darker than that. Connected ink makes pieces; pieces that belong together make characters; characters make rows, rows make words. Each
+character is then drawn again in the look of the pictures the network was trained on, and each word is read as letters or as digits, whichever is likelier.
 
     bboxes, bw = findLetters(image)                                     Q4.2
     rows = find_rows(bboxes); words = find_words(rows[0])               reading order
@@ -20,6 +20,7 @@ from scipy.spatial import cKDTree
 import datasets
 from nn import forward, sigmoid, softmax
 
+BROKEN = 0.1
 WORKING_PIXELS = 2.2e6      # findLetters works on a copy of about this size
 CANVAS, LONGEST = 96, 64    # a glyph is first brought to this square, its longer side to this length, in pixels
 PEN = 0.15                  # typical width of a stroke in the training pictures (NIST36, EMNIST), per longer side of the character
@@ -40,17 +41,17 @@ def findLetters(image):
     2. Find the sheet: the largest region without a sharp edge inside. Darker regions that reach the picture's border are desk.
     3. Divide by the paper: a morphological closing paints over strokes and leaves the paper's brightness, shadows and all.
     4. Threshold: ink is at least half as dark as the darkest ink nearby and stands out of the noise; it goes on where it is a third as dark (hysteresis).
-    5. Label the connected pieces of ink; the characters' height is the one that most ink has.
-    6. Join pieces of one character: above one another, or a fragment beside what it broke from.
+    5. Label the connected pieces of ink, and pass over those without a sharp outline, which are shadow. The characters' height is the one most ink has.
+    6. Join pieces of one character: above one another, or a fragment or single stroke beside what it broke from.
     7. Drop what is no character: specks, full stops, lines, and whatever lies across the edge of the sheet.
     """
     image = as_grey(image)
     grey, factor = reduce(image)
     desk = find_desk(grey)
-    ink = find_ink(contrast_to_paper(grey, desk))
-    labels, pieces = find_pieces(ink, desk)
+    contrast = contrast_to_paper(grey, desk)
+    labels, pieces = find_pieces(find_ink(contrast), contrast, desk)
     height = character_height(pieces)
-    owner = join_pieces(pieces, height)
+    owner = join_pieces(pieces, labels, height)
     bboxes, kept = keep_characters(pieces, owner, height)
     bw = enlarge(~np.concatenate([[False], kept])[labels], factor, image.shape)
     return reading_order(clip_boxes(bboxes * factor, image.shape)), bw
@@ -148,7 +149,7 @@ def find_ink(contrast):
 
 @dataclass
 class Pieces:
-    """Connected pieces of ink: boxes (n, 4) [y1, x1, y2, x2], area (n,) in pixels, astray (n,): lies across the edge of the sheet."""
+    """Connected pieces of ink: boxes (n, 4) [y1, x1, y2, x2], area (n,) in pixels, astray (n,): shadow, or lies across the edge of the sheet."""
     boxes: np.ndarray
     area: np.ndarray
     astray: np.ndarray
@@ -159,14 +160,26 @@ class Pieces:
         return self.boxes[:, 2] - self.boxes[:, 0], self.boxes[:, 3] - self.boxes[:, 1]
 
 
-def find_pieces(ink, desk):
+def find_pieces(ink, contrast, desk):
     """Label the ink: labels (h, w), 0 on paper, and Pieces, of which piece i has label i + 1."""
     labels, count = ndimage.label(ink, structure=np.ones((3, 3)))
     boxes = np.array([[y.start, x.start, y.stop, x.stop] for y, x in ndimage.find_objects(labels)], int).reshape(-1, 4)
     area = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     edge = ndimage.binary_dilation(desk, iterations=3) if desk.any() else desk
     astray = np.isin(np.arange(1, count + 1), np.unique(labels[edge]))
-    return labels, Pieces(boxes, area, astray)
+    return labels, Pieces(boxes, area, astray | ~sharp(labels, contrast, count))
+
+
+def sharp(labels, contrast, count):
+    """Which of the pieces 1 ... count have an outline, (count,): around them, 2 to 5 pixels off, there is less than half of their contrast."""
+    around = np.where(ndimage.maximum_filter(labels, 5) > 0, 0, ndimage.maximum_filter(labels, 11))
+
+    def mean(where):
+        picked = where > 0
+        where = where[picked]
+        total = np.bincount(where, contrast[picked], minlength=count + 1)
+        return (total / np.maximum(np.bincount(where, minlength=count + 1), 1))[1:]
+    return mean(around) < 0.5 * mean(labels)
 
 
 def character_height(pieces):
@@ -183,12 +196,13 @@ def character_height(pieces):
 
 # ---------------------------------------------------------------- from pieces to characters
 
-def join_pieces(pieces, height):
+def join_pieces(pieces, labels, height):
     """Which character each piece belongs to, (n,): the index of one of its pieces.
 
     Two pieces join if, in units of the larger one's height (or of half a character, if that is more),
         one stands above the other: they share most of the narrower one's width, with a gap of at most 0.3 between them, or
-        one is a fragment, less than 0.6 high, that lies within 0.12 of the other;
+        one is a fragment, less than 0.6 high, that lies within 0.12 of the other, or
+        one is a single stroke, and ink comes as near as 0.1: the stem of a K, a leg of an M;
     and if what they make is not much larger than a character.
     """
     owner = np.arange(len(pieces.area))
@@ -197,19 +211,41 @@ def join_pieces(pieces, height):
     if len(large) < 2:
         return owner
     boxes = pieces.boxes.astype(float)
-    pairs = near_pairs(boxes[large], 1.5 * height)
-    for i, j in sorted((tuple(sorted(large[pair], key=lambda k: -pieces.area[k])) for pair in pairs), key=lambda p: -pieces.area[p[1]]):
-        i, j = root(owner, i), root(owner, j)
-        if i != j and belong_together(boxes[i], boxes[j], height):
+    pairs = [sorted(pair, key=lambda k: -pieces.area[k]) for pair in large[near_pairs(boxes[large], 1.5 * height)].tolist()]
+    for first, second in sorted(pairs, key=lambda pair: -pieces.area[pair[1]]):
+        i, j = root(owner, first), root(owner, second)
+        if i != j and (belong_together(boxes[i], boxes[j], height) or broken_off(first, second, boxes[i], boxes[j], pieces, labels, height)):
             owner[j] = i
             boxes[i] = [*np.minimum(boxes[i, :2], boxes[j, :2]), *np.maximum(boxes[i, 2:], boxes[j, 2:])]
     return np.array([root(owner, i) for i in range(len(owner))])
 
 
 def near_pairs(boxes, reach):
-    """Pairs (m, 2) of boxes whose sides' centres may be within reach of one another."""
+    """Pairs (m, 2) of boxes whose centres are within reach of one another."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     return cKDTree(centres).query_pairs(reach, output_type='ndarray')
+
+
+def broken_off(first, second, a, b, pieces, labels, height):
+    """Is one of two pieces, first and second, a single stroke that ends close to the other? a and b: boxes of the characters they belong to so far."""
+    if max(a[3], b[3]) - min(a[1], b[1]) > 1.1 * height or max(a[2], b[2]) - min(a[0], b[0]) > 1.4 * height:
+        return False
+    box = pieces.boxes[[first, second]]
+    reach = BROKEN * height
+    if (np.maximum(box[0, :2], box[1, :2]) - np.minimum(box[0, 2:], box[1, 2:])).max() > reach:
+        return False
+    ink = [np.argwhere(labels[y1:y2, x1:x2] == k + 1) + [y1, x1] for k, (y1, x1, y2, x2) in zip((first, second), box)]
+    if not any(single_stroke(points) for points in ink):
+        return False
+    return cKDTree(ink[0]).query(ink[1], distance_upper_bound=reach)[0].min() <= reach
+
+
+def single_stroke(points):
+    """Do ink pixels (n, 2) make one fairly straight stroke? Then they spread much less across than along (principal axes)."""
+    if len(points) < 3:
+        return True
+    small, large = np.linalg.eigvalsh(np.cov(points.T))
+    return small < 0.03 * large
 
 
 def root(owner, i):
@@ -236,9 +272,10 @@ def belong_together(a, b, height):
 def keep_characters(pieces, owner, height):
     """Boxes (m, 4) of the characters, and which pieces (n,) make them up: not what is too small, too long, or across the edge of the sheet."""
     characters, index = np.unique(owner, return_inverse=True)
-    boxes = np.column_stack([ndimage.minimum(pieces.boxes[:, 0], index, range(len(characters))), ndimage.minimum(pieces.boxes[:, 1], index, range(len(characters))),
-                             ndimage.maximum(pieces.boxes[:, 2], index, range(len(characters))), ndimage.maximum(pieces.boxes[:, 3], index, range(len(characters)))]
-                            ).astype(int).reshape(-1, 4) if len(characters) else np.zeros((0, 4), int)
+    boxes = np.empty((len(characters), 4), int)
+    boxes[:, :2], boxes[:, 2:] = np.iinfo(int).max, 0
+    np.minimum.at(boxes[:, :2], index, pieces.boxes[:, :2])
+    np.maximum.at(boxes[:, 2:], index, pieces.boxes[:, 2:])
     tall, wide = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     good = (tall >= max(0.4 * height, 6)) & (tall <= 3.5 * height) & (wide <= 4 * height)
     good &= ~np.isin(characters, owner[pieces.astray])
