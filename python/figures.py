@@ -46,6 +46,8 @@ def curves(series, xlabel, ylabel, x=None, logy=False, ylim=None, title=None, ma
     for i, (label, values) in enumerate(series.items()):
         ax.plot(np.arange(1, len(values) + 1) if x is None else x, values, label=label, color=colour(label, i), marker=marker)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if x is None:
+        ax.xaxis.get_major_locator().set_params(integer=True)
     if logy:
         ax.set_yscale('log')
     if ylim:

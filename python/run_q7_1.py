@@ -116,6 +116,8 @@ def fully_connected(run, recipe):
     torch_nets.say(f'7.1.1  largest difference of the two loss curves: {difference:.1e}')
     if torch_nets.rank() == 0:
         run.figure('fully_connected', figures.same_curves({'numpy': by_hand, 'torch': torch_losses}, 'epoch', 'mean training loss'))
+        percents = {label: [100 * h[key] for h in history] for label, key in (('training', 'accuracy'), ('validation', 'valid_accuracy'))}
+        run.figure('fully_connected_accuracy', figures.curves(percents, 'epoch', 'accuracy, %'))
     return {**summary(net, history, (train.x, train.labels), (test.x, test.labels)), 'largest_loss_difference': difference}
 
 
