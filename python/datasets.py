@@ -55,6 +55,10 @@ class Data:
             raise UserError(f'{self.folder / missing} is missing beside {there[0]}; get it with scripts/get_data.sh, or remove the others to use built-in data')
         if name not in self.sets:
             print(f'{name}: not in {self.folder}; using the built-in handwriting (real data: scripts/get_data.sh)', flush=True)
+        return self.builtin(name, files, make)
+
+    def builtin(self, name, files, make):
+        """As find(), but the built-in set whether the real one is there or not."""
         if not all((BUILTIN / f).exists() for f in files):
             print(f'{name}: making it once in {BUILTIN}', flush=True)
             import handwriting      # late: only this one use
@@ -117,11 +121,15 @@ class Characters:
         return self.y.argmax(axis=1)
 
 
-def load_nist36(split, data=None, dtype=np.float64):
-    """split: 'train', 'valid' or 'test'. data: a Data (default: the usual places). Returns Characters of that dtype. Raises UserError on a broken file."""
+def load_nist36(split, data=None, dtype=np.float64, builtin=False):
+    """split: 'train', 'valid' or 'test'. data: a Data (default: the usual places). Returns Characters of that dtype. Raises UserError on a broken file.
+
+    builtin   the built-in stand-in, even where the real files are
+    """
     import scipy.io     # late: slow to import, and --help does not need it
     data = data or Data()
-    folder = data.find('NIST36', [f'nist36_{s}.mat' for s in ('train', 'valid', 'test')], 'write_nist36')
+    files = [f'nist36_{s}.mat' for s in ('train', 'valid', 'test')]
+    folder = data.builtin('built-in NIST36', files, 'write_nist36') if builtin else data.find('NIST36', files, 'write_nist36')
     path = folder / f'nist36_{split}.mat'
     try:
         content = scipy.io.loadmat(path)

@@ -171,8 +171,16 @@ def draw_results(run, test, initial, weights):
 # ---------------------------------------------------------------- the question
 
 def load(run, choice):
-    """Characters of train, valid and test, float32."""
-    return [datasets.load_nist36(split, run.data, np.float32) for split in ('train', 'valid', 'test')]
+    """Train, valid and test, float32. choice 'builtin' trains and chooses on built-in characters only, 'both' adds them to the training set; the test set
+    stays as it is.
+    """
+    train, valid, test = (datasets.load_nist36(split, run.data, np.float32) for split in ('train', 'valid', 'test'))
+    if choice == 'real':
+        return train, valid, test
+    made, made_valid = (datasets.load_nist36(split, run.data, np.float32, builtin=True) for split in ('train', 'valid'))
+    if choice == 'builtin':
+        return made, made_valid, test
+    return datasets.Characters(np.concatenate([train.x, made.x]), np.concatenate([train.y, made.y])), valid, test
 
 
 class Checkpoint:
