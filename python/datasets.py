@@ -216,7 +216,7 @@ def photos(paths=()):
             if not Path(path).is_file():
                 raise UserError(f'{path}: no such photo')
         return [Path(path) for path in paths]
-    found = sorted(p for p in IMAGES.iterdir() if p.suffix.lower() in PHOTO_TYPES)
+    found = sorted(p for p in IMAGES.iterdir() if p.suffix.lower() in PHOTO_TYPES) if IMAGES.is_dir() else []
     if not found:
         raise UserError(f'no pictures in {IMAGES}; name some, or get the course\'s with scripts/get_data.sh')
     return found
