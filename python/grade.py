@@ -11,6 +11,7 @@ Students' code runs only in separate processes with limits on time, memory, outp
 That guards against accidents. It is not a sandbox against attackers: grade what you do not trust in a container.
 """
 import argparse
+import contextlib
 import csv
 import html
 import json
@@ -19,6 +20,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -136,7 +138,8 @@ class Desk:
                 raise UserError(f'{kit} is missing; make it with grade.py --write-kit {kit}')
             shutil.copy(kit, self.kit)
         else:
-            make_kit(self.kit, datasets.Data(data))
+            with contextlib.redirect_stdout(sys.stderr):    # what it announces must not get into --json
+                make_kit(self.kit, datasets.Data(data))
         self.lay_out_course_files()
 
     def lay_out_course_files(self):
@@ -148,8 +151,9 @@ class Desk:
         data, images = self.folder / 'course' / 'data', self.folder / 'course' / 'images'
         data.mkdir(parents=True)
         images.mkdir()
-        place = np.arange(len(labels)) % max(1, len(labels) // 36)
-        for split, chosen in (('train', place < 10), ('valid', (place >= 10) & (place < 15)), ('test', (place >= 15) & (place < 20))):
+        each = len(labels) // 36
+        place, a, b = np.arange(len(labels)) % each, min(10, each // 2), min(5, each // 4)
+        for split, chosen in (('train', place < a), ('valid', (a <= place) & (place < a + b)), ('test', (a + b <= place) & (place < a + 2 * b))):
             scipy.io.savemat(data / f'nist36_{split}.mat', {f'{split}_data': x[chosen], f'{split}_labels': np.eye(36)[labels[chosen]]})
         for i in range(len(PAGES)):
             Image.fromarray(kit[f'page{i}']).save(images / f'0{i + 1}_page.jpg', quality=95)
@@ -201,6 +205,8 @@ def ask(question, desk, work, broken, left, points):
     seconds = min(left, SECONDS.get(question, 5))
     config = {'question': question, 'kit': str(desk.kit), 'matplotlib': str(desk.folder / 'matplotlib')}
     ran = grade_sandbox.run(config, room / 'python', seconds)
+    if not (room / 'python').is_dir():
+        ran.events.append({'advice': 'deletes its working folder (a copy; the submission is untouched)'})
     shutil.rmtree(room, ignore_errors=True)
     why = None if ran.finished or any('look' in e for e in ran.events) else ending(ran, seconds)
     if why and question.startswith('Q5') and ran.stopped == 'time':
@@ -273,12 +279,12 @@ def as_text(result):
         for p in q['parts']:
             if not p['holds']:
                 whys.setdefault(p['why'], []).append(p['part'])
-        lines += [f'            - {", ".join(names)}: {why}' for why, names in whys.items()]
+        lines += [f'            - {why if len(names) == len(q["parts"]) else ", ".join(names) + ": " + why}' for why, names in whys.items()]
         lines += [f'            note: {note}' for note in q['notes']]
     lines += [f'  note: {note}' for note in result['notes']]
-    lines.append(f'  for human eyes, without points here: {", ".join(f"{q} ({what})" for q, what in FOR_EYES.items())}')
+    lines.append(f'  for human eyes, not graded here: {", ".join(f"{q} ({what})" for q, what in FOR_EYES.items())}')
     lines.append(f'  {number(result["score"])} of {number(result["max"])} points in {result["seconds"]:.0f} s')
-    return clean('\n'.join(lines))
+    return '\n'.join(textwrap.fill(clean(line), 120, subsequent_indent=' ' * 14, break_on_hyphens=False) for line in lines)
 
 
 def question_output(q):
@@ -361,7 +367,7 @@ PAGE = """<!DOCTYPE html>
 <style>
 body { font: 16px/1.45 system-ui, sans-serif; margin: 1rem auto; max-width: 75rem; padding: 0 .8rem; color: #1a1a1a; background: #fff }
 .scroll { overflow-x: auto; border: 1px solid #ccc; border-radius: 6px }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%% }
 th, td { padding: .35rem .55rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e4e4e4 }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; max-width: 40vw; overflow: hidden; text-overflow: ellipsis }
 th button { font: inherit; font-weight: 600; border: 0; background: none; cursor: pointer; padding: .3rem 0; color: inherit }

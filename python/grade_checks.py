@@ -362,9 +362,10 @@ def forward_cache(s):
 @part('Q2.2.2', 'rows are probabilities', 1)
 def softmax_values(s):
     x = np.array([[1.0, 2.0, 3.0], [0.5, 0.5, -1.0]])
-    e = np.exp(x)
-    same(s.softmax(x.copy()), shares(x), 'softmax([[1, 2, 3], [0.5, 0.5, -1]])', [
-        ('normalises columns, not rows', e / e.sum(axis=0)), ('divides by the sum over the whole batch, not over each row', e / e.sum())])
+    wrong = []
+    for e in (np.exp(x), np.exp(x - x.max()), np.exp(x - x.max(axis=1, keepdims=True)), np.exp(x - x.max(axis=0))):     # however it was shifted
+        wrong += [('normalises columns, not rows', e / e.sum(axis=0)), ('divides by the sum over the whole batch, not over each row', e / e.sum())]
+    same(s.softmax(x.copy()), shares(x), 'softmax([[1, 2, 3], [0.5, 0.5, -1]])', wrong)
 
 
 @part('Q2.2.2', 'large numbers, each row shifted by its maximum', 1)

@@ -76,7 +76,7 @@ def numbers_of_q2(s):
     """What up to three runs of run_q2.py come to: {'loss', 'accuracy', 'error'}, the best of each, since one start in a hundred is unlucky; and 'ended'."""
     if 'q2' in s.cache:
         return s.cache['q2']
-    best = s.cache['q2'] = {}
+    best = {}
     for seed in range(3):
         names, text, best['ended'] = run_script(s, 'run_q2', seed)
         loss, accuracy = trained(names)
@@ -90,6 +90,7 @@ def numbers_of_q2(s):
         good = best.get('loss', 99) < 35 and best.get('accuracy', 0) > 0.75 and best.get('error', 1) < 1e-4
         if good or best['ended'] or len(best) < 4:
             break
+    s.cache['q2'] = best
     return best
 
 
@@ -418,7 +419,7 @@ def q5_momentum(s):
         if key not in steps[0]['grads'] or key not in steps[0]['after']:
             raise Wrong(f'{key} has no gradient')
         a, b, misfit = fit_momentum(steps, key)
-        if misfit > 1e-4:
+        if misfit > 1e-3:     # float32 weights round by 1e-5 of a step
             raise LookYourself(f'the steps of {key} are no mixture of the last step and the gradient (another optimiser?)')
         if b >= 0:
             raise Wrong(f'{key} goes up the gradient: the step is {b:.3g} x gradient')
