@@ -64,10 +64,11 @@ def warp(padded, weights):
     source = (weights.reshape(2 * n, -1) @ BASIS).reshape(n, 2, -1)
     source += 1
     np.clip(source, 0, width - 1.001, out=source)
-    corner = source.astype(np.intp)
+    corner = np.trunc(source)
     source -= corner
     down, right = source[:, 0], source[:, 1]
-    index = corner[:, 0] * width + corner[:, 1] + (np.arange(n) * width * width)[:, None]
+    start = np.arange(n, dtype=np.float32)[:, None] * (width * width)      # float32 counts exactly up to 2**24, 14,000 pictures
+    index = (corner[:, 0] * width + corner[:, 1] + start).astype(np.intp)
     flat = padded.ravel()
     upper = flat.take(index, mode='clip')
     upper += right * (flat.take(index + 1, mode='clip') - upper)
@@ -92,9 +93,9 @@ class Augmenter:
         pictures = self.padded[which]
         n = len(pictures)
         if self.strength['pen']:
-            blend = rng.normal(0, self.strength['pen'], (n, 1, 1)).clip(-1, 1).astype(np.float32)
-            # ink is dark: thick is everywhere <= the picture, thin >=
-            pictures = pictures + np.maximum(blend, 0) * (self.thick[which] - pictures) + np.maximum(-blend, 0) * (self.thin[which] - pictures)
+            blend = rng.normal(0, self.strength['pen'], n).clip(-1, 1).astype(np.float32)
+            other = np.where((blend > 0)[:, None, None], self.thick[which], self.thin[which])
+            pictures = pictures + np.abs(blend)[:, None, None] * (other - pictures)
         return warp(pictures, random_fields(n, rng, self.strength))
 
     def draw(self, rng):
