@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 import datasets
 from nn import forward, sigmoid, softmax
 
-BROKEN = 0.1
+BROKEN = 0.13
 WORKING_PIXELS = 2.2e6      # findLetters works on a copy of about this size
 CANVAS, LONGEST = 96, 64    # a glyph is first brought to this square, its longer side to this length, in pixels
 PEN = 0.15                  # typical width of a stroke in the training pictures (NIST36, EMNIST), per longer side of the character
@@ -202,7 +202,7 @@ def join_pieces(pieces, labels, height):
     Two pieces join if, in units of the larger one's height (or of half a character, if that is more),
         one stands above the other: they share most of the narrower one's width, with a gap of at most 0.3 between them, or
         one is a fragment, less than 0.6 high, that lies within 0.12 of the other, or
-        one is a single stroke, and ink comes as near as 0.1: the stem of a K, a leg of an M;
+        one is a single stroke, and ink comes as near as 0.13: the stem of a K, a leg of an M;
     and if what they make is not much larger than a character.
     """
     owner = np.arange(len(pieces.area))
@@ -245,7 +245,7 @@ def single_stroke(points):
     if len(points) < 3:
         return True
     small, large = np.linalg.eigvalsh(np.cov(points.T))
-    return small < 0.03 * large
+    return small < 0.1 * large
 
 
 def root(owner, i):
