@@ -30,7 +30,7 @@ def colour(name, i=0):
     return COLOURS.get(name, CYCLE[i % len(CYCLE)])
 
 
-def new(rows=1, columns=1, size=(5, 3.2), **kwargs):
+def new(rows=1, columns=1, size=(4.4, 2.9), **kwargs):
     """A figure of rows x columns axes, size in inches, in the project's style. Returns (fig, axes) as pyplot.subplots does."""
     import matplotlib
     from matplotlib import pyplot
@@ -44,7 +44,8 @@ def curves(series, xlabel, ylabel, x=None, logy=False, ylim=None, title=None, ma
     """Lines on one pair of axes. series: {label: values}; x: common abscissae (default 1, 2, ...)."""
     fig, ax = new()
     for i, (label, values) in enumerate(series.items()):
-        ax.plot(np.arange(1, len(values) + 1) if x is None else x, values, label=label, color=colour(label, i), marker=marker)
+        ax.plot(np.arange(1, len(values) + 1) if x is None else x, values, label=label, color=colour(label, i),
+                marker=marker or ('o' if len(values) == 1 else None))
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if x is None:
         ax.xaxis.get_major_locator().set_params(integer=True)
@@ -175,9 +176,8 @@ def confusion(matrix, classes):
     fig, ax = new(size=(side + 0.6, side))
     shown = ax.imshow(fraction ** 0.5, cmap='viridis', vmin=0, vmax=1)     # the root brings out the rare confusions
     ax.set(xlabel='predicted', ylabel='true', xticks=range(len(classes)), yticks=range(len(classes)))
-    small = 6 if len(classes) > 20 else 8
-    ax.set_xticklabels(list(classes), fontsize=small)
-    ax.set_yticklabels(list(classes), fontsize=small)
+    ax.set_xticklabels(list(classes), fontsize=8)
+    ax.set_yticklabels(list(classes), fontsize=8)
     ax.grid(False)
     bar = fig.colorbar(shown, ax=ax, fraction=0.046, pad=0.03, label='fraction of the true class')
     ticks = np.array([0, 0.01, 0.05, 0.2, 0.5, 1])
