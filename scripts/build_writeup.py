@@ -1,7 +1,8 @@
 """Sets the writeup with typst: gathers the results and figures that exist, hands them to writeup/writeup.typ, and writes the PDF.
 
 Called by build_writeup.sh. Needs typst and the standard library only. Typst cannot ask whether a file exists, so this script tells it: `results` is one JSON
-text of all results/*.json, `figures` maps the name of every figure to its place.
+text of all results/*.json, `figures` maps the name of every figure to its place. Results of runs below trained_on_builtin/ (made with --out, by networks that
+never saw a real letter) come in as builtin_q3, builtin_q4 and so on.
 """
 import argparse, json, math, os, sys
 from pathlib import Path
@@ -24,8 +25,8 @@ def plain(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def gather_results(folder):
-    """{'q3': {...}, ...} of every results file in folder, which need not exist. Raises UserError on a broken one."""
+def gather_results(folder, prefix=''):
+    """{prefix + 'q3': {...}, ...} of every results file in folder, which need not exist. Raises UserError on a broken one."""
     results = {}
     for path in sorted(folder.glob('*.json')):
         again = f'run it again (python python/run_{path.stem}.py) or remove the file'
@@ -35,7 +36,7 @@ def gather_results(folder):
             raise UserError(f'{path} cannot be read as JSON ({error}); {again}') from None
         if not isinstance(content, dict):
             raise UserError(f'{path} does not hold the results of a run; {again}')
-        results[path.stem] = plain(content)
+        results[prefix + path.stem] = plain(content)
     return results
 
 
@@ -60,7 +61,8 @@ def set_document(out=None, author=None, **options):
     except ImportError:
         raise UserError('typst is not installed; scripts/build_writeup.sh installs it, or: pip install -r writeup/requirements.txt') from None
     out = Path(out) if out else WRITEUP
-    inputs = {'results': json.dumps(gather_results(out / 'results'), allow_nan=False), 'figures': json.dumps(gather_figures(out / 'figures'))}
+    results = gather_results(out / 'results') | gather_results(out / 'trained_on_builtin' / 'results', 'builtin_')
+    inputs = {'results': json.dumps(results, allow_nan=False), 'figures': json.dumps(gather_figures(out / 'figures'))}
     if author:
         inputs['author'] = author
     try:        # the root is that of the disk, since results may lie anywhere
