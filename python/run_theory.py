@@ -101,7 +101,7 @@ def draw_gradients(norms):
     fig, ax = figures.new(size=(5, 2.8))
     layers = np.arange(DEPTH, 0, -1)
     for (name, values), marker in zip(norms.items(), 'osD'):
-        ax.plot(layers, values[::-1], marker=marker, markersize=4, label=name, color=figures.colour(name))
+        ax.plot(layers, values[::-1], marker=marker, markersize=4, label={'relu': 'ReLU'}.get(name, name), color=figures.colour(name))
     ax.set(xlabel='layer that the gradient has come back through', ylabel='gradient, of 1 at the top', yscale='log', xticks=layers)
     ax.invert_xaxis()
     ax.legend()
