@@ -227,6 +227,17 @@ def test_47_classes_become_36():
     assert ''.join(names[k] for k in log_probs.argmax(axis=1)) == '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZABDEFGHNQRT'
 
 
+def test_a_bare_stroke_is_no_capital_l():
+    names = run_q7_1.CLASSES47
+    one, eye, ell = (names.index(c) for c in '1IL')
+    p = np.full((2, 47), 1e-4)
+    p[0, [one, eye, ell]] = 0.4, 0.25, 0.35          # a stroke
+    p[1, [one, eye, ell]] = 0.001, 0.01, 0.98        # a capital L
+    stroke, capital = run_q7_1.capitals(lambda crops: p)(None)
+    assert stroke[ell] < stroke[eye] < stroke[one] and stroke.sum() == pytest.approx(p[0].sum())
+    assert capital.argmax() == ell and capital[ell] > 0.9 and p[0, ell] == 0.35
+
+
 def test_crops_reach_the_network_upright_and_bright():
     """What the EMNIST network sees of a page's T is like the T it was trained on, and not like its transpose; likewise for NIST36's dark ink."""
     bw = np.ones((120, 100))
