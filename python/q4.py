@@ -21,6 +21,7 @@ import datasets
 from nn import forward, sigmoid, softmax
 
 BROKEN = 0.13
+USUAL_SPACE, ONE_HEAP, HEAPS, PULL = 0.75, 0.6, 4, 0.8
 WORKING_PIXELS = 2.2e6      # findLetters works on a copy of about this size
 CANVAS, LONGEST = 96, 64    # a glyph is first brought to this square, its longer side to this length, in pixels
 PEN = 0.15                  # typical width of a stroke in the training pictures (NIST36, EMNIST), per longer side of the character
@@ -366,19 +367,37 @@ def gaps(row):
 def word_gap(rows):
     """The width, in pixels, above which a gap is a space between words, found from all rows of a page.
 
-    Gaps fall into two heaps, within and between words. The threshold is where a cut of the sorted gaps (as logarithms, in heights of a character) leaves the
-    least spread within the two heaps; a mild pull to 0.75 of a height decides where there is only one heap.
+    Gaps, in heights of a character and on a scale that makes narrow and wide ones vary alike, fall into two heaps, within and between words. Cut the sorted
+    gaps where the spread within the heaps is least. If the heaps do not lie apart there is but one: a page of single characters, or of single words, and the
+    middle of all gaps says which.
     """
-    if not rows:
+    if not rows or max(map(len, rows)) < 2:
         return 1.0
     height = np.median(np.concatenate([row[:, 2] - row[:, 0] for row in rows]))
-    values = np.sort(np.log(np.maximum(np.concatenate([gaps(row) for row in rows]) / height, 0.1)))
-    usual = np.log(0.75)
-    cuts = np.concatenate([[values[:1].min(initial=usual) - 0.2], (values[1:] + values[:-1]) / 2, [values[-1:].max(initial=usual) + 0.2]])
-    cuts = np.append(cuts, usual)
-    spread = [sum(np.sum((part - part.mean())**2) for part in (values[values < cut], values[values >= cut]) if len(part)) for cut in cuts]
-    cost = np.log(np.array(spread) / max(len(values), 1) + 0.02) + 0.5 * ((cuts - usual) / 0.35)**2
-    return float(height * np.exp(cuts[np.argmin(cost)]))
+    values = np.sort(scale_gap(np.concatenate([gaps(row) for row in rows]) / height))
+    usual, cut = scale_gap(USUAL_SPACE), best_cut(values)
+    if cut is None:
+        single = np.median(values) > scale_gap(ONE_HEAP)
+        cut = min(usual, values[0] - 0.01) if single else max(usual, values[-1] + 0.01)
+    return float(height * (np.exp(cut) - 0.3))
+
+
+def scale_gap(gap):
+    return np.log(0.3 + np.maximum(gap, -0.2))
+
+
+def best_cut(values):
+    """Where to cut sorted values, on the scale of scale_gap(), into two heaps; None if they are one."""
+    best = None
+    for i in range(1, len(values)):
+        low, high = values[:i], values[i:]
+        spread = np.sqrt((np.sum((low - low.mean())**2) + np.sum((high - high.mean())**2)) / len(values) + 0.05**2)
+        cut = (values[i - 1] + values[i]) / 2
+        # the farther the cut from the usual width of a space, the better it must be
+        cost = np.log(spread) + 0.5 * ((cut - scale_gap(USUAL_SPACE)) / PULL)**2
+        if best is None or cost < best[0]:
+            best = cost, cut, (high.mean() - low.mean()) / spread
+    return best[1] if best and best[2] > HEAPS else None
 
 
 def find_words(row, gap=None):
