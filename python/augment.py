@@ -22,7 +22,7 @@ WAVES = [(k, l) for k in range(4) for l in range(4) if 0 < k + l <= 4]
 CHUNK = 256         # pictures at a time: their fields fit the processor's cache, which makes the look-up three times as fast
 
 # how much of each: standard deviations, in pixels for shift and bend, radians for rotation, fractions for the others
-STRENGTH = dict(shift=1.0, rotation=0.12, scale=0.10, shear=0.15, bend=0.8, pen=0.3)
+STRENGTH = dict(shift=1.0, rotation=0.12, scale=0.10, shear=0.15, bend=0.8, pen=0.1)
 
 
 def basis():

@@ -14,26 +14,24 @@ import time
 
 import numpy as np
 
-import augment, datasets, experiment, figures, nn
+import augment, datasets, experiment, figures, nn, run_q6
 
 LAYERS = [('layer1', nn.sigmoid), ('output', nn.softmax)]
 HIDDEN = 64
 CLEARLY_WRONG = 10      # rows of the list of confusions, and pictures in each row of the samples
 
 # the best network's recipe
-MOMENTUM = 0.9
-BEST_BATCH = 64
-BEST_RATE = 2e-3        # of the summed loss; falls to nothing along half a cosine
-AVERAGE = 0.99          # the saved weights are a running mean over the last steps: every AVERAGE_EVERY steps, average = AVERAGE average + (1 - AVERAGE) now
-AVERAGE_EVERY = 8
+BATCH, RATE, MOMENTUM = 64, 5e-3, 0.9       # the rate is for the summed loss, and falls to nothing along half a cosine
+COMPONENTS = 128        # it learns from the pictures' principal components: the finest detail, left out, tells hands apart rather than letters
+EVENNESS = 0.1          # component i is divided by the root of (its variance + EVENNESS times the largest): gradient descent crawls along small ones
 
 
 # ---------------------------------------------------------------- training
 
-def new_network(seed, dtype=np.float64):
-    """params of 1024-64-36 with fresh weights."""
+def new_network(seed, dtype=np.float64, inputs=1024):
+    """params of inputs-64-36 with fresh weights."""
     params, rng = {}, np.random.default_rng(seed)
-    nn.initialize_weights(1024, HIDDEN, params, 'layer1', rng=rng)
+    nn.initialize_weights(inputs, HIDDEN, params, 'layer1', rng=rng)
     nn.initialize_weights(HIDDEN, 36, params, 'output', rng=rng)
     return {name: value.astype(dtype) for name, value in params.items()}
 
@@ -68,27 +66,34 @@ def train_plain(train, valid, learning_rate, epochs, batch_size, seed):
     return parameters(params), history
 
 
+def coordinates(x):
+    """Mean (1024,) and matrix T (1024, COMPONENTS) such that (x - mean) T are the leading principal components of x, of similar spread, 1 on average."""
+    mean, projection = run_q6.fit(x, COMPONENTS)
+    variance = ((x - mean) @ projection).var(axis=0)
+    T = projection / np.sqrt(variance + EVENNESS * variance[0])
+    return mean, T / np.sqrt(np.mean(((x - mean) @ T).var(axis=0)))
+
+
 class Best:
     """The training of the best network, as a state that can be saved after any epoch and gone on from.
 
-    It works on centred and scaled pictures, which makes the steps of all weights alike in size; folded() turns its weights into those of a network that takes
-    the pictures as they are: with x' = (x - m) / s, x' W + b = x (W / s) + (b - m W / s).
+    It learns from x' = (x - m) T, and so finds a W' that takes x'. That is a network on the pictures themselves, since x' W' + b = x (T W') + (b - m T W'):
+    folded() says so in numbers, and what is saved is an ordinary 1024-64-36.
     """
+
+    STATE = ('done', 'history', 'seconds', 'mean', 'T', 'params', 'kept', 'kept_accuracy')
 
     def __init__(self, train, epochs, seed):
         self.train, self.epochs, self.seed = train, epochs, seed
-        self.mean, self.scale = train.x.mean(axis=0), train.x.std()
+        self.augmenter = augment.Augmenter(train.x)
+        self.mean, self.T = coordinates(self.augmenter.draw(np.random.default_rng([seed, 0])))
+        self.params = new_network(seed, train.x.dtype, COMPONENTS)
+        self.kept, self.kept_accuracy = None, -1.0
         self.done, self.history, self.seconds = 0, {}, 0.0
-        self.params = new_network(seed, train.x.dtype)
-        self.average = parameters(self.params)
-        self.kept, self.kept_accuracy = None, -1
-
-    STATE = ('done', 'history', 'seconds', 'params', 'average', 'kept', 'kept_accuracy')
 
     def state(self):
-        """All that changes in training, for a checkpoint."""
-        params = {name: value for name, value in self.params.items() if not name.startswith(('cache_', 'grad_'))}
-        return {name: getattr(self, name) for name in self.STATE} | {'params': params}
+        """All that changes in training, and what that depends on."""
+        return {name: getattr(self, name) for name in self.STATE} | {'params': {k: v for k, v in self.params.items() if not k.startswith(('cache_', 'grad_'))}}
 
     def go_on_from(self, state):
         for name in self.STATE:
@@ -96,23 +101,18 @@ class Best:
 
     def epoch(self, copies):
         """One pass over copies, augmented pictures in the order of the training set, in fresh random batches. Returns loss and accuracy on the way."""
-        x = (copies - self.mean) / self.scale
         rng = np.random.default_rng([self.seed, self.done, 2])
-        total, batches = np.zeros(2), nn.get_random_batches(x, self.train.y, BEST_BATCH, rng)
+        total, batches = np.zeros(2), nn.get_random_batches((copies - self.mean) @ self.T, self.train.y, BATCH, rng)
         for i, batch in enumerate(batches):
-            way = (self.done + i / len(batches)) / self.epochs
-            rate = BEST_RATE * (1 + np.cos(np.pi * way)) / 2
+            rate = RATE * (1 + np.cos(np.pi * (self.done + i / len(batches)) / self.epochs)) / 2
             total += np.array(nn.train_epoch([batch], self.params, LAYERS, rate, MOMENTUM)) * len(batch[0])
-            if i % AVERAGE_EVERY == 0:
-                for name, value in self.average.items():
-                    value += (1 - AVERAGE) * (self.params[name] - value)
         self.done += 1
-        return total / len(x)
+        return total / len(copies)
 
     def folded(self):
-        """The averaged weights as a network on raw pictures, float64."""
-        weights = {name: value.astype(np.float64) for name, value in self.average.items()}
-        weights['Wlayer1'] /= self.scale
+        """The weights of the same network on the pictures as they are, float64."""
+        weights = {name: value.astype(np.float64) for name, value in parameters(self.params).items()}
+        weights['Wlayer1'] = self.T @ weights['Wlayer1']
         weights['blayer1'] -= self.mean @ weights['Wlayer1']
         return weights
 
@@ -120,7 +120,7 @@ class Best:
         """Train to the end, calling save() after every epoch; keeps the weights of the best validation accuracy in self.kept."""
         progress = experiment.Progress(self.epochs, done=self.done, every=max(1, self.epochs // 25))
         started = time.perf_counter() - self.seconds
-        for _, copies in augment.Augmenter(self.train.x).epochs(self.seed, self.done, self.epochs):
+        for _, copies in self.augmenter.epochs(self.seed, self.done, self.epochs):
             loss, acc = self.epoch(copies)
             weights = self.folded()
             valid_loss, valid_acc = measure(weights, valid)
@@ -230,6 +230,17 @@ def best_training(run, train, valid, checkpoint):
     return best
 
 
+def load_weights(path):
+    """The four parameters of a 1024-64-36 network, from a pickle by this script or any copy of the homework. Raises UserError if it holds other things."""
+    weights = experiment.load_pickle(path, 'train some with python/run_q3.py')
+    hidden = np.shape(weights.get('Wlayer1'))[-1:] if isinstance(weights, dict) else ()
+    for name, shape in {'Wlayer1': (1024, *hidden), 'blayer1': hidden, 'Woutput': (*hidden, 36), 'boutput': (36,)}.items():
+        found = np.shape(weights.get(name)) if isinstance(weights, dict) else None
+        if found != shape or not hidden:
+            raise experiment.UserError(f'{path}: {name} is {found or "missing"} instead of {shape}; give a q3_weights.pickle')
+    return weights
+
+
 def accuracies(params, train, valid, test):
     return {f'{name}_accuracy': measure(params, characters)[1] for name, characters in (('train', train), ('valid', valid), ('test', test))}
 
@@ -250,7 +261,7 @@ def main(argv=None):
                            train_on=experiment.option('real', 'what to train on', choices=['real', 'builtin', 'both']))
     train, valid, test = load(run, run.args.train_on)
     if run.args.weights:
-        weights = experiment.load_pickle(run.args.weights, 'train some with python/run_q3.py')
+        weights = load_weights(run.args.weights)
         confused = draw_results(run, test, new_network(run.args.seed), weights)
         return run.finish(plain=[], best=accuracies(weights, train, valid, test) | {'epochs': None}, confused=confused)
 
