@@ -20,11 +20,15 @@ from scipy.spatial import cKDTree
 import datasets
 from nn import forward, sigmoid, softmax
 
-BROKEN = 0.13
-USUAL_SPACE, ONE_HEAP, HEAPS, PULL = 0.75, 0.6, 4, 0.8
 WORKING_PIXELS = 2.2e6      # findLetters works on a copy of about this size
 CANVAS, LONGEST = 96, 64    # a glyph is first brought to this square, its longer side to this length, in pixels
-PEN = 0.15                  # typical width of a stroke in the training pictures (NIST36, EMNIST), per longer side of the character
+PEN = 0.165                 # typical width of a stroke in the training pictures (NIST36, EMNIST), per longer side of the character
+
+# lengths in heights of a character, chosen on rendered pages
+BROKEN = 0.13               # widest gap between a single stroke and the character it broke from
+USUAL_SPACE = 0.75          # between words and within, where a page has too little to tell
+ONE_HEAP = 0.6              # where all gaps are alike, they are spaces if wider
+HEAPS = 3.5                 # distance between two heaps of gaps, per spread within, from which they are two
 
 
 # ---------------------------------------------------------------- Q4.2: find the characters
@@ -367,9 +371,8 @@ def gaps(row):
 def word_gap(rows):
     """The width, in pixels, above which a gap is a space between words, found from all rows of a page.
 
-    Gaps, in heights of a character and on a scale that makes narrow and wide ones vary alike, fall into two heaps, within and between words. Cut the sorted
-    gaps where the spread within the heaps is least. If the heaps do not lie apart there is but one: a page of single characters, or of single words, and the
-    middle of all gaps says which.
+    Gaps fall into two heaps, within and between words. If the heaps do not lie apart there is but one: a page of single characters, or of single words, and
+    the middle of all gaps says which.
     """
     if not rows or max(map(len, rows)) < 2:
         return 1.0
@@ -379,22 +382,25 @@ def word_gap(rows):
     if cut is None:
         single = np.median(values) > scale_gap(ONE_HEAP)
         cut = min(usual, values[0] - 0.01) if single else max(usual, values[-1] + 0.01)
-    return float(height * (np.exp(cut) - 0.3))
+    return float(height * (np.exp(cut) - 1))
 
 
 def scale_gap(gap):
-    return np.log(0.3 + np.maximum(gap, -0.2))
+    """Gaps in heights of a character, on a scale on which narrow and wide ones vary alike."""
+    return np.log(1 + np.maximum(gap, -0.5))
 
 
 def best_cut(values):
-    """Where to cut sorted values, on the scale of scale_gap(), into two heaps; None if they are one."""
+    """Where to cut sorted values, on the scale of scale_gap(), into two heaps; None if they are one.
+
+    The best cut leaves little spread within the heaps, falls in a wide empty interval, and is not far from the usual width of a space.
+    """
     best = None
     for i in range(1, len(values)):
         low, high = values[:i], values[i:]
         spread = np.sqrt((np.sum((low - low.mean())**2) + np.sum((high - high.mean())**2)) / len(values) + 0.05**2)
         cut = (values[i - 1] + values[i]) / 2
-        # the farther the cut from the usual width of a space, the better it must be
-        cost = np.log(spread) + 0.5 * ((cut - scale_gap(USUAL_SPACE)) / PULL)**2
+        cost = np.log(spread) - 0.3 * np.log(values[i] - values[i - 1] + 0.02) + 0.5 * ((cut - scale_gap(USUAL_SPACE)) / 0.8)**2
         if best is None or cost < best[0]:
             best = cost, cut, (high.mean() - low.mean()) / spread
     return best[1] if best and best[2] > HEAPS else None
