@@ -232,27 +232,27 @@ def table(rows, header):
 
 # ---------------------------------------------------------------- what came out, for run_all.sh
 
-KEY_NUMBERS = {
-    'q2': ['loss', 'accuracy', 'gradient_error'],
-    'q3': ['best.valid_accuracy', 'best.test_accuracy'],
-    'q4': ['characters', 'edits', 'lines_exact', 'lines'],
-    'q5': ['course.psnr_valid', 'best.psnr_valid'],
-    'q6': ['psnr_valid', 'rank'],
-    'q7_1': [f'{net}.test_accuracy' for net in ('fully_connected', 'mnist', 'nist36', 'emnist')],
-    'q7_2': [f'{net}.test_accuracy' for net in ('fine_tuned', 'from_scratch')],
+KEY_NUMBERS = {     # question: {what the table calls it: where it is in the results file}
+    'q2': {'loss': 'loss', 'accuracy': 'accuracy', 'gradient error': 'gradient_error'},
+    'q3': {'valid': 'best.valid_accuracy', 'test': 'best.test_accuracy'},
+    'q4': {'edits': 'edits', 'of characters': 'characters', 'exact lines': 'lines_exact', 'of': 'lines'},
+    'q5': {'PSNR, course settings': 'course.psnr_valid', 'best': 'best.psnr_valid'},
+    'q6': {'PSNR': 'psnr_valid', 'rank': 'rank'},
+    'q7_1': {'test: fully connected': 'fully_connected.test_accuracy', 'MNIST': 'mnist.test_accuracy', 'NIST36': 'nist36.test_accuracy',
+             'EMNIST': 'emnist.test_accuracy'},
+    'q7_2': {'test: fine-tuned': 'fine_tuned.test_accuracy', 'from scratch': 'from_scratch.test_accuracy'},
 }
 
 
-def key_numbers(record, names):
-    """'best test accuracy 88.1 %, ...': the values in record of dotted names, those that are there."""
+def key_numbers(record, places):
+    """'valid 87.9 %, test 88.1 %': the numbers in record at places ({label: dotted name}), those that are there."""
     shown = []
-    for name in names:
+    for label, place in places.items():
         value = record
-        for part in name.split('.'):
+        for part in place.split('.'):
             value = value.get(part) if isinstance(value, dict) else None
         if isinstance(value, (int, float)):
-            number = f'{100 * value:.1f} %' if name.endswith('accuracy') else f'{value:.4g}'
-            shown.append(f'{name.replace(".", " ").replace("_", " ")} {number}')
+            shown.append(f'{label} {100 * value:.1f} %' if place.endswith('accuracy') else f'{label} {value:.4g}')
     return ', '.join(shown)
 
 
@@ -265,7 +265,8 @@ def summary(results, outcomes):
             rows.append([question, '-', f'FAILED with status {status}' if status else 'no results file', '-'])
             continue
         record = json.loads(path.read_text())
-        rows.append([question, record['data'], key_numbers(record, KEY_NUMBERS.get(question, [])) or 'see its output above', f'{record["seconds"]:.0f}'])
+        data = record['data'] + (', quick' if record.get('quick') else '')
+        rows.append([question, data, key_numbers(record, KEY_NUMBERS.get(question, {})) or 'see its output above', f'{record["seconds"]:.0f}'])
     table(rows, ['question', 'data', 'what came out', 'seconds'])
     print(f'results in {shorten(results)}, figures in {shorten(Path(results).parent / "figures")}')
 

@@ -190,12 +190,12 @@ def test_missing_pickle(tmp_path):
 # ---------------------------------------------------------------- tables
 
 def test_summary_of_all_questions(tmp_path, capsys):
-    for question, extra in {'q2': dict(loss=20.123456, accuracy=0.975), 'q3': dict(best={'test_accuracy': 0.8812, 'valid_accuracy': None}), 'q8': {}}.items():
+    for question, extra in {'q2': dict(loss=20.123456, accuracy=0.975, quick=True), 'q3': dict(best={'test_accuracy': 0.8812, 'valid_accuracy': None}), 'q8': {}}.items():
         (tmp_path / f'{question}.json').write_text(json.dumps({'data': 'built-in handwriting', 'seconds': 12.3, **extra}))
     experiment.summary(tmp_path, {'q2': 0, 'q3': 0, 'q4': 1, 'q5': 0, 'q8': 0})
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert 'loss 20.12, accuracy 97.5 %' in lines['q2'] and lines['q2'].endswith(' 12') and 'built-in handwriting' in lines['q2']
-    assert 'best test accuracy 88.1 %' in lines['q3'] and 'valid' not in lines['q3']
+    assert 'loss 20.12, accuracy 97.5 %' in lines['q2'] and lines['q2'].endswith(' 12') and 'built-in handwriting, quick' in lines['q2']
+    assert 'test 88.1 %' in lines['q3'] and 'valid' not in lines['q3']
     assert 'FAILED with status 1' in lines['q4'] and 'no results file' in lines['q5'] and 'see its output' in lines['q8']
 
 
