@@ -190,7 +190,8 @@ def test_missing_pickle(tmp_path):
 # ---------------------------------------------------------------- tables
 
 def test_summary_of_all_questions(tmp_path, capsys):
-    for question, extra in {'q2': dict(loss=20.123456, accuracy=0.975, quick=True), 'q3': dict(best={'test_accuracy': 0.8812, 'valid_accuracy': None}), 'q8': {}}.items():
+    records = {'q2': dict(loss=20.123456, accuracy=0.975, quick=True), 'q3': dict(best={'test_accuracy': 0.8812, 'valid_accuracy': None}), 'q8': {}}
+    for question, extra in records.items():
         (tmp_path / f'{question}.json').write_text(json.dumps({'data': 'built-in handwriting', 'seconds': 12.3, **extra}))
     experiment.summary(tmp_path, {'q2': 0, 'q3': 0, 'q4': 1, 'q5': 0, 'q8': 0})
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
