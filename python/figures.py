@@ -168,6 +168,19 @@ def side_by_side(**rows):
     return fig
 
 
+def colour_grid(pictures, columns=8, titles=None, right=None):
+    """Colour pictures (N, H, W, 3), 0..1, in a grid. titles: words above each; right: for each, whether its title is in the colour of right or of wrong."""
+    rows, wide = -(-len(pictures) // columns), 0.45 if titles is None else 1.15
+    fig, axes = new(rows, columns, size=(wide * columns, (wide if titles is None else 1.5) * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.axis('off')
+    for i, (ax, picture) in enumerate(zip(axes.flat, pictures)):
+        ax.imshow(picture)
+        if titles is not None:
+            ax.set_title(titles[i], fontsize=6.5, color='black' if right is None else COLOURS['right' if right[i] else 'wrong'])
+    return fig
+
+
 def confusion(matrix, classes):
     """Confusion matrix, rows true and columns predicted, as the fraction of each row; classes name both axes."""
     matrix = np.asarray(matrix, float)
@@ -199,4 +212,42 @@ def decision_regions(x, labels, classify, names=None):
     ax.set(xlabel='first coordinate', ylabel='second coordinate')
     ax.legend(loc='center left', bbox_to_anchor=(1, 0.5))
     ax.grid(False)
+    return fig
+
+
+def page(image, rows, title=None):
+    """A photo with the box of each character, numbered in reading order, a colour for each row, and a line through the row. rows: list of boxes (k, 4)."""
+    step = max(1, max(image.shape[:2]) // 1600)
+    fig, ax = new(size=(6.4, max(1.2, 6.4 * image.shape[0] / image.shape[1])))
+    ax.imshow(image[::step, ::step], extent=(0, image.shape[1], image.shape[0], 0), vmin=0, vmax=1, interpolation='antialiased')
+    number, height = 0, np.median([box[2] - box[0] for row in rows for box in row]) if len(rows) else 1
+    size = float(np.clip(90 * height / image.shape[1], 3.5, 8))
+    for i, row in enumerate(rows):
+        tint = CYCLE[i % (len(CYCLE) - 1)]          # all but black, which is the ink's
+        ax.plot((row[:, 1] + row[:, 3]) / 2, (row[:, 0] + row[:, 2]) / 2, color=tint, linewidth=0.6, alpha=0.5)
+        for y1, x1, y2, x2 in row:
+            number += 1
+            ax.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color=tint, linewidth=0.8)
+            ax.text(x1, y1, number, color=tint, fontsize=size, va='bottom', ha='left', clip_on=True)
+    ax.set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0), title=title)
+    ax.axis('off')
+    return fig
+
+
+def lines_of_crops(crops, lines):
+    """Crops (n, s, s) in reading order, each above what it was read as: a row of pictures for every line of text, a gap for every space."""
+    side, gap = crops.shape[1], 2
+    cell, columns = side + gap, max(map(len, lines))
+    down = side + side // 2                                     # room for the letter below
+    sheet = np.full((len(lines) * down, columns * cell), np.nan)
+    fig, ax = new(size=(max(2.5, min(6.4, 0.42 * columns)), max(2.5, min(6.4, 0.42 * columns)) * sheet.shape[0] / sheet.shape[1] + 0.1))
+    size, n = min(8, 150 / columns), 0
+    for i, line in enumerate(lines):
+        for j, letter in enumerate(line):
+            if letter != ' ':
+                sheet[i * down:i * down + side, j * cell:j * cell + side] = crops[n]
+                ax.text(j * cell + side / 2, i * down + 1.22 * side, letter, ha='center', va='center', fontsize=size)
+                n += 1
+    ax.imshow(sheet, cmap='gray', vmin=min(0, crops.min()), vmax=max(1, crops.max()))
+    ax.axis('off')
     return fig
