@@ -159,7 +159,8 @@ def draw_results(run, test, initial, weights):
     predicted = nn.predict(test.x, dict(weights), LAYERS).argmax(axis=1)
     matrix = confusion_matrix(test.labels, predicted, len(test.classes))
     confused = most_confused(matrix, test.classes)
-    run.figure('weights', figures.grids({'before training': initial['Wlayer1'].T, 'after training': weights['Wlayer1'].T}))
+    before = f'before training (all within ±{np.abs(initial["Wlayer1"]).max():.2g})'
+    run.figure('weights', figures.grids({before: initial['Wlayer1'].T, 'after training': weights['Wlayer1'].T}))
     run.figure('confusion', figures.confusion(matrix, test.classes))
     shown = np.concatenate(samples(test, predicted, run.rng))
     names = [f'{test.classes[t]}' if t == p else f'{test.classes[t]} as {test.classes[p]}' for t, p in zip(test.labels[shown], predicted[shown])]
