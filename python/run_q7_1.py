@@ -17,7 +17,7 @@ import contextlib, json, sys, time
 import numpy as np
 import torch
 
-import datasets, experiment, figures, nn, q4, torch_nets
+import datasets, experiment, figures, nn, q4, run_q3, torch_nets
 
 PARTS = ['fully_connected', 'mnist', 'nist36', 'emnist']
 
@@ -30,6 +30,7 @@ RECIPES = {
 }
 QUICK = dict(epochs=1, width=8, pictures=1500)      # of each set, under --quick
 KEPT = [*PARTS, 'photos', 'readers', 'characters', 'edits', 'lines_exact', 'lines']       # what --only and --read leave of earlier results
+READER, SCORES = 'EMNIST network', ('characters', 'edits', 'lines_exact', 'lines_true')
 HELD_OUT = 5000                # of the training pictures of MNIST and EMNIST, for validation
 CLASSES47 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt'              # EMNIST balanced, in the order of its labels
 
@@ -211,36 +212,47 @@ def readers(run):
     if not emnist.exists():
         raise experiment.UserError(f'{experiment.shorten(emnist)} is missing; train it first: python python/run_q7_1.py --only emnist')
     net = torch_nets.open_character_net(emnist, len(CLASSES47))
-    found['EMNIST network'] = dict(classify=capitals(probabilities(net)), classes=CLASSES47, look=q4.emnist_look)
+    found[READER] = dict(classify=capitals(probabilities(net)), classes=CLASSES47, look=q4.emnist_look)
     if nist36.exists():
         found['NIST36 network'] = dict(classify=probabilities(torch_nets.open_character_net(nist36, len(datasets.CLASSES)), invert=True))
     if pickled.exists():
-        found['64 sigmoid units'] = dict(classify=q4.numpy_classifier(experiment.load_pickle(pickled)))
+        found['64 sigmoid units'] = dict(classify=q4.numpy_classifier(run_q3.load_weights(pickled)))
     return found
 
 
+def read_photo(run, path, ways, truth):
+    """Read one photo in each of the ways; print and draw what the EMNIST network reads. Returns {name of the way: what the results file says}."""
+    image, result = datasets.load_photo(path), {}
+    for name, way in ways.items():
+        began = time.perf_counter()
+        page = q4.read(image, **way)
+        score = datasets.score(page.lines, truth) if truth else dict.fromkeys(SCORES)
+        result[name] = {'lines': page.lines, 'boxes': len(page.boxes), 'seconds': time.perf_counter() - began, **score}
+        if name == READER:
+            scored = f', {score["edits"]} edits, {score["lines_exact"]} of {len(truth)} lines exact' if truth else ''
+            print(f'{path.name}: {len(page.boxes)} characters{scored}')
+            print(*(f'    {line}' for line in page.lines), sep='\n', flush=True)
+            run.figure(f'boxes_{path.stem}', figures.page(image, [np.concatenate(line) for line in page.words]))
+            if len(page.boxes):
+                run.figure(f'crops_{path.stem}', figures.lines_of_crops(page.crops, page.lines))
+    return result
+
+
 def read_photos(run, paths):
-    """Read the photos with every reader; returns what the results file says: photos and totals by the EMNIST network, and the totals of each."""
-    ways, truths = readers(run), {}
-    photos, totals = {}, {name: dict(characters=0, edits=0, lines_exact=0, lines=0) for name in ways}
-    for path in paths:
-        truths[path.parent] = truths.get(path.parent) or datasets.ground_truth(path.parent)
-        truth, image = truths[path.parent].get(path.name), datasets.load_photo(path)
-        print(f'{path.name}:')
-        for name, way in ways.items():
-            began = time.perf_counter()
-            page = q4.read(image, **way)
-            score = datasets.score(page.lines, truth) if truth else {}
-            if name == 'EMNIST network':
-                print(*(f'    {line}' for line in page.lines), sep='\n')
-                photos[path.name] = dict(lines=page.lines, boxes=len(page.boxes), seconds=time.perf_counter() - began,
-                                         **{key: score.get(key) for key in ('characters', 'edits', 'lines_exact')})
-            for key, value in zip(totals[name], (score.get(k, 0) for k in ('characters', 'edits', 'lines_exact', 'lines_true'))):
-                totals[name][key] += value
-    totals = {name: total if total['characters'] else None for name, total in totals.items()}
-    experiment.table([[name, *(total or dict.fromkeys('abcd', '-')).values()] for name, total in totals.items()],
-                     ['reader', 'characters', 'edits', 'lines exact', 'of'])
-    return {'photos': photos, **(totals['EMNIST network'] or {}), 'readers': totals}
+    """Read the photos with every network there is; returns what the results file says: each photo by the EMNIST network, and the totals of each network."""
+    ways = readers(run)
+    truths = {folder: datasets.ground_truth(folder) for folder in {path.parent for path in paths}}
+    run.data.record('photos', ', '.join(path.name for path in paths))
+    results = {path.name: read_photo(run, path, ways, truths[path.parent].get(path.name)) for path in paths}
+    totals = {}
+    for name in ways:
+        known = [result[name] for result in results.values() if result[name]['characters'] is not None]
+        totals[name] = {key: sum(result[key] for result in known) if known else None for key in SCORES}
+    if any(total['characters'] for total in totals.values()):
+        experiment.table([[name, *total.values()] for name, total in totals.items()], ['reader', 'characters', 'edits', 'lines exact', 'of'])
+    best = totals[READER]
+    return {'photos': {name: result[READER] for name, result in results.items()}, 'readers': totals,
+            'characters': best['characters'], 'edits': best['edits'], 'lines_exact': best['lines_exact'], 'lines': best['lines_true']}
 
 
 # ---------------------------------------------------------------- the whole question
