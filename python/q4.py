@@ -40,7 +40,7 @@ def findLetters(image):
 
     returns (bboxes, bw):
         bboxes  (n, 4) int, [y1, x1, y2, x2] of each character, half-open as in skimage, in reading order; (0, 4) for an empty page
-        bw      (H, W) float, ink of characters 0 on background 1
+        bw      (H, W) float, ink of characters and full stops 0 on background 1
 
     1. Reduce: average blocks of pixels until about two million are left. What follows takes the same time for any camera.
     2. Find the sheet: the largest region without a sharp edge inside. Darker regions that reach the picture's border are desk.
@@ -58,6 +58,7 @@ def findLetters(image):
     height = character_height(pieces)
     owner = join_pieces(pieces, labels, height)
     bboxes, kept = keep_characters(pieces, owner, height)
+    kept |= full_stops(pieces, bboxes, height)
     bw = enlarge(~np.concatenate([[False], kept])[labels], factor, image.shape)
     return reading_order(clip_boxes(bboxes * factor, image.shape)), bw
 
@@ -285,6 +286,17 @@ def keep_characters(pieces, owner, height):
     good = (tall >= max(0.4 * height, 6)) & (tall <= 3.5 * height) & (wide <= 4 * height)
     good &= ~np.isin(characters, owner[pieces.astray])
     return boxes[good], good[index] if len(index) else np.zeros(0, bool)
+
+
+def full_stops(pieces, bboxes, height):
+    """Which pieces (n,) are full stops: small and round, to the right of a character, level with its foot. They get no box, but stay in the picture."""
+    tall, wide = pieces.sides
+    found = (np.maximum(tall, wide) < 0.4 * height) & (np.minimum(tall, wide) > 0.05 * height) & ~pieces.astray
+    for i in np.flatnonzero(found):
+        y1, x1, y2, _ = pieces.boxes[i]
+        foot = bboxes[:, 2] - (y1 + y2) / 2
+        found[i] = np.any((x1 >= bboxes[:, 3] - 0.1 * height) & (x1 - bboxes[:, 3] < 0.8 * height) & (np.abs(foot) < 0.25 * height))
+    return found
 
 
 def clip_boxes(boxes, shape):
@@ -572,7 +584,7 @@ def read(image, classify, classes=datasets.CLASSES, look=nist36_look, variants=V
     distance = glyphs(boxes, bw)
     crops = look(distance)
     log_probs, names = log_probabilities(distance, classify, classes, look, variants)
-    text = spell(log_probs, names, [[len(word) for word in line] for line in words])
+    text = spell(log_probs, names, [[len(word) for word in line] for line in words], [numbered(line, bw) for line in words])
     lines = split(text, words)
     return Reading(lines, words, boxes, text, crops, bw)
 
@@ -586,29 +598,46 @@ def log_probabilities(distance, classify, classes, look, variants):
     return np.mean([np.log(np.asarray(classify(look(distance, **v)), float) @ merge + 1e-4) for v in variants], axis=0), names
 
 
-def spell(log_probs, names, lengths):
+def numbered(line, bw):
+    """Does the first word of a line, of several, end in a full stop, as the number in a list does? line: words (m, 4) of boxes."""
+    if len(line) < 2:
+        return False
+    y1, _, y2, x1 = line[0][-1]
+    ink = bw[(y1 + 3 * y2) // 4:y2 + (y2 - y1) // 4, x1:min(line[1][0, 1], x1 + y2 - y1)] < 0.5
+    labels, _ = ndimage.label(ink)
+    # the character's own foot may reach into the strip; a full stop lies clear of its left edge
+    return any(x.start > 0 for _, x in ndimage.find_objects(labels))
+
+
+def spell(log_probs, names, lengths, numbered):
     """Letters or digits, word by word: the text (n characters) from log_probs (n, classes).
 
-    lengths   for each line, the number of characters in each of its words
+    lengths    for each line, the number of characters in each of its words
+    numbered   for each line, whether it begins with a number and a full stop, by its looks
 
     A word is either letters or digits, whichever its characters make likelier together. That leaves single characters in doubt, O or 0, I or 1: a line has
-    mostly one kind, so a word counts as 3 times likelier to be of the kind that its line is.
+    mostly one kind, so a word counts as 3 times likelier to be of the kind that its line is, and the number of a list as 30 times likelier to be digits.
     """
     digit = np.array([name.isdigit() for name in names])
     best = np.column_stack([np.where(kind, log_probs, -np.inf).max(axis=1) for kind in (~digit, digit)])
     text, start = [], 0
-    for line in lengths:
+    for line, number in zip(lengths, numbered):
         ends = start + np.cumsum(line)
-        words = np.array([best[end - n:end].sum(axis=0) for n, end in zip(line, ends)])        # (words, 2)
-        # the line's kind, from all its words, each of which may still be of the other kind
-        same, other = np.log([0.75, 0.25])
-        total = np.array([np.logaddexp(words[:, k] + same, words[:, 1 - k] + other).sum() for k in (0, 1)])
-        prior = np.array([same, other] if total[0] >= total[1] else [other, same])
+        words = np.array([best[end - n:end].sum(axis=0) for n, end in zip(line, ends)])        # (words, 2): as letters, as digits
+        words += line_prior(words)
+        words[0, 1] += np.log(30) * number
         for n, end, word in zip(line, ends, words):
-            kind = digit if np.argmax(word + prior) else ~digit
+            kind = digit if word[1] > word[0] else ~digit
             text += [names[c] for c in np.where(kind, log_probs[end - n:end], -np.inf).argmax(axis=1)]
         start += sum(line)
     return ''.join(text)
+
+
+def line_prior(words):
+    """Log-probabilities (2,) of letters and digits in a line, from what all its words (m, 2) look like, each of which may still be of the other kind."""
+    same, other = np.log([0.75, 0.25])
+    letters, digits = (np.logaddexp(words[:, k] + same, words[:, 1 - k] + other).sum() for k in (0, 1))
+    return np.array([same, other] if letters >= digits else [other, same])
 
 
 def split(text, words):

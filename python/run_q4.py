@@ -27,12 +27,12 @@ def touching(rng):
     return paste('TOUCH', rng, step=0.6), 5
 
 
-def in_parts(rng):
-    """Characters whose parts lie apart, as a pen that skips leaves them, "GAPS": an image (H, W, 3) and how many characters it shows."""
-    image = paste('GAPS', rng, step=1.1)
-    height, width = image.shape[:2]
-    image[:, np.arange(width) % 106 // 18 == 3] = 1         # an upright band in the middle of each
-    image[int(0.42 * height):int(0.62 * height)] = 1
+def in_parts(rng, side=96):
+    """Characters whose halves lie apart, as a pen that skips leaves them, "GAPS": an image (H, W, 3) and how many characters it shows."""
+    image = paste('GAPS', rng, step=1.2, side=side)
+    for i in range(4):
+        middle = side + int(1.2 * side * i)
+        image[:, middle - side // 9:middle + side // 9] = 1
     return image, 4
 
 
