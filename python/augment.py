@@ -88,29 +88,31 @@ class Augmenter:
         self.padded = np.pad(pictures, ((0, 0), (1, 1), (1, 1)), mode='edge')
         self.thick, self.thin = neighbours(self.padded, np.minimum), neighbours(self.padded, np.maximum)
 
-    def rows(self, which, rng):
-        """New copies of pictures which (indices or a slice), (n, 1024) float32."""
+    def rows(self, which, rng, amount=1.0):
+        """New copies of pictures which (indices or a slice), (n, 1024) float32; amount scales all strengths."""
         pictures = self.padded[which]
-        n = len(pictures)
-        if self.strength['pen']:
-            blend = rng.normal(0, self.strength['pen'], n).clip(-1, 1).astype(np.float32)
+        n, strength = len(pictures), {name: amount * value for name, value in self.strength.items()}
+        if strength['pen']:
+            blend = rng.normal(0, strength['pen'], n).clip(-1, 1).astype(np.float32)
             other = np.where((blend > 0)[:, None, None], self.thick[which], self.thin[which])
             pictures = pictures + np.abs(blend)[:, None, None] * (other - pictures)
-        return warp(pictures, random_fields(n, rng, self.strength))
+        return warp(pictures, random_fields(n, rng, strength))
 
-    def draw(self, rng):
-        """One new copy of every picture, in order, (N, 1024) float32."""
+    def draw(self, rng, amount=1.0):
+        """One new copy of every picture, in order, (N, 1024) float32; amount scales all strengths."""
         out = np.empty((len(self.padded), SIDE * SIDE), np.float32)
         for start in range(0, len(out), CHUNK):
-            out[start:start + CHUNK] = self.rows(slice(start, start + CHUNK), rng)
+            out[start:start + CHUNK] = self.rows(slice(start, start + CHUNK), rng, amount)
         return out
 
-    def epochs(self, seed, first, last):
-        """Yields (epoch, copies) for first <= epoch < last. The next set is drawn in a second thread while the caller trains on this one (numpy computes
-        outside Python's lock). Each epoch has random numbers of its own, so a training that resumes sees what it would have seen.
+    def epochs(self, seed, first, last, amount=lambda epoch: 1.0):
+        """Yields (epoch, copies) for first <= epoch < last, with all strengths scaled by amount(epoch).
+
+        The next set is drawn in a second thread while the caller trains on this one (numpy computes outside Python's lock). Each epoch has random numbers of
+        its own, so a training that resumes sees what it would have seen.
         """
         def draw(epoch):
-            return self.draw(np.random.default_rng([seed, epoch, 1]))
+            return self.draw(np.random.default_rng([seed, epoch, 1]), amount(epoch))
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(draw, first)
             for epoch in range(first, last):

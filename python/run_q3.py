@@ -23,6 +23,7 @@ CLEARLY_WRONG = 10      # rows of the list of confusions, and pictures in each r
 # the best network's recipe
 BATCH, RATE, MOMENTUM = 64, 5e-3, 0.9       # the rate is for the summed loss, and falls to nothing along half a cosine
 COMPONENTS = 128        # it learns from the pictures' principal components: the finest detail, left out, tells hands apart rather than letters
+LAST_AMOUNT = 0.5       # how strong the augmentation is at the end, with 1 at the start: first what is common to all hands, then the hands there are
 EVENNESS = 0.1          # component i is divided by the root of (its variance + EVENNESS times the largest): gradient descent crawls along small ones
 
 
@@ -120,7 +121,7 @@ class Best:
         """Train to the end, calling save() after every epoch; keeps the weights of the best validation accuracy in self.kept."""
         progress = experiment.Progress(self.epochs, done=self.done, every=max(1, self.epochs // 25))
         started = time.perf_counter() - self.seconds
-        for _, copies in self.augmenter.epochs(self.seed, self.done, self.epochs):
+        for _, copies in self.augmenter.epochs(self.seed, self.done, self.epochs, lambda epoch: 1 - (1 - LAST_AMOUNT) * epoch / self.epochs):
             loss, acc = self.epoch(copies)
             weights = self.folded()
             valid_loss, valid_acc = measure(weights, valid)
