@@ -404,12 +404,12 @@ def draw(run, results, test, outputs, nets):
 def prediction_grid(test, out, columns=6, rows=4):
     """Test pictures, a few of them misread, with what the network says and how sure it is."""
     sure, predicted = (value.numpy() for value in out.softmax(1).max(1))
-    wrong = np.flatnonzero(predicted != test.labels)[:columns]
-    right = np.flatnonzero(predicted == test.labels)
-    spread = right[np.linspace(0, len(right) - 1, min(len(right), columns * rows - len(wrong))).astype(int)] if len(right) else right
-    shown = [*spread, *wrong]
+    def spread(found, most):
+        return found[np.linspace(0, len(found) - 1, min(len(found), most)).astype(int)]
+    wrong = spread(np.flatnonzero(predicted != test.labels), columns)
+    shown = [*spread(np.flatnonzero(predicted == test.labels), columns * rows - len(wrong)), *wrong]
     squares = [center_crop(test.picture(i, 128), [128, 128]).permute(1, 2, 0).numpy() / 255 for i in shown]
-    titles = [f'{test.names[predicted[i]]} {sure[i]:.0%}' + ('' if predicted[i] == test.labels[i] else f'\nbut {test.names[test.labels[i]]}') for i in shown]
+    titles = [f'{test.names[predicted[i]]} {sure[i]:.0%}' + ('' if predicted[i] == test.labels[i] else f'\n(is {test.names[test.labels[i]]})') for i in shown]
     return figures.colour_grid(np.stack(squares), columns, titles, [predicted[i] == test.labels[i] for i in shown])
 
 
