@@ -56,6 +56,11 @@ def parse(doc, argv, options):
     for name, settings in options.items():
         if getattr(args, name) is None or (settings['positional'] and getattr(args, name) == []):
             setattr(args, name, settings['quick'] if args.quick and settings['quick'] is not None else settings['default'])
+    for name, settings in options.items():
+        value, default = getattr(args, name), settings['default']
+        counts = isinstance(default, (int, float)) and default > 0 and not isinstance(default, bool)
+        if counts and not 0 < value < math.inf:
+            raise UserError(f'--{name.replace("_", "-")} must be greater than 0, not {value}')
     if args.seed < 0:
         parser.error(f'--seed must not be negative, not {args.seed}')
     return args

@@ -205,3 +205,10 @@ def test_augmented_training_beats_the_courses_on_real_characters(real_data_dir):
     best = run_q3.Best(train, 8, 0)
     best.run(valid, lambda: None)
     assert best.kept_accuracy > 0.76
+
+
+@pytest.mark.parametrize('flags', [['--epochs', '0'], ['--best-epochs', '-1'], ['--batch-size', '0'], ['--learning-rate', 'nan'], ['--learning-rate', '-0.1']])
+def test_impossible_flags_are_refused_before_anything_runs(tmp_path, flags):
+    with pytest.raises(experiment.UserError, match=f'{flags[0]} must be greater than 0'):
+        run_q3.main([*flags, '--out', str(tmp_path)])
+    assert not list(tmp_path.iterdir())
