@@ -7,7 +7,7 @@
     python python/run_q7_2.py --flowers 102               Flowers-102 (bash scripts/fetch_flowers102.sh); an hour
 
 fine_tuned    SqueezeNet 1.1 with a new classifier layer. Its features are frozen, so they are computed once: for each picture at four sizes, mirrored and not.
-              The new layer, a 1x1 convolution averaged over the picture, then learns from them in seconds.
+              The new layer, linear in each feature's mean and maximum over the picture, then learns from them in seconds.
 from_scratch  three convolutional and two fully connected layers; from random weights, with every picture cut, turned and coloured anew each epoch.
 
 Both give a picture the mean probability over several views. Settings were chosen on the validation pictures; the test pictures are looked at once, at the end.
@@ -188,24 +188,25 @@ def mean_probability(scores):
 # ---------------------------------------------------------------- SqueezeNet with a new classifier
 
 class NewLayer(nn.Module):
-    """Mean features (N, inputs), or several views of each picture (N, V, inputs), -> scores (N, classes).
+    """Pooled features (N, inputs), or those of several views of each picture (N, V, inputs), -> scores (N, classes).
 
-    A 1x1 convolution averaged over the picture is the same as one on the averaged features, since both are linear: so it can learn from averages.
-    SqueezeNet's features reach into the tens and differ in scale; they are normalised by their mean and standard deviation on the training set.
+    SqueezeNet ends in a 1x1 convolution averaged over the picture, which is linear in the features' means. This layer sees their maxima too: a flower that fills
+    a corner has a high maximum and a low mean (validation 96.8 % with both, 95.2 % with the means alone, 4 seeds each). The features reach into the tens and
+    differ in scale; they are normalised by their mean and standard deviation on the training set.
     """
 
-    def __init__(self, classes, inputs=512, dropout=0.5):
+    def __init__(self, classes, inputs=1024, dropout=0.5):
         super().__init__()
         self.register_buffer('mean', torch.zeros(inputs))
         self.register_buffer('std', torch.ones(inputs))
         self.dropout = nn.Dropout(dropout)
-        self.convolution = nn.Conv2d(inputs, classes, 1)
-        nn.init.zeros_(self.convolution.weight)
+        self.linear = nn.Linear(inputs, classes)
+        nn.init.zeros_(self.linear.weight)
 
     def forward(self, x):
         if x.ndim == 3:
             return mean_probability(self(x.flatten(0, 1)).view(*x.shape[:2], -1).transpose(0, 1))
-        return self.convolution(self.dropout((x - self.mean) / self.std)[:, :, None, None]).mean((2, 3))
+        return self.linear(self.dropout((x - self.mean) / self.std))
 
 
 class FlowerSqueezeNet(nn.Module):
@@ -218,8 +219,9 @@ class FlowerSqueezeNet(nn.Module):
             self.register_buffer(name, torch.tensor(value).view(3, 1, 1), persistent=False)
 
     def pooled(self, x):
-        """The features, averaged over the picture: (N, 512)."""
-        return self.features((x - self.mean) / self.std).mean((2, 3))
+        """Mean and maximum over the picture of each of the 512 features: (N, 1024)."""
+        x = self.features((x - self.mean) / self.std)
+        return torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
 
     def forward(self, x):
         return self.classify(self.pooled(x))
@@ -257,7 +259,7 @@ def load_squeezenet(net, file):
 
 @torch.no_grad()
 def frozen_features(net, flowers, sides):
-    """(N, V, 512): net's mean features of every picture in each of its views, which are `sides` sizes, as it is and mirrored."""
+    """(N, V, 1024): net's pooled features of every picture in each of its views, which are `sides` sizes, as it is and mirrored."""
     net.eval()
     found = []
     for i in range(len(flowers)):
@@ -280,7 +282,7 @@ def features_of_all(net, splits, sides):
 
 
 def any_view(x, keep, generator):
-    """The `distort` of stored features: (n, V, 512) -> one view of each, by chance, (n, 512)."""
+    """The `distort` of stored features: (n, V, 1024) -> one view of each, by chance, (n, 1024)."""
     view = torch.randint(x.shape[1], (len(x),), generator=generator)
     return x[torch.arange(len(x)), view][keep]
 

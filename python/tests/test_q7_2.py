@@ -8,7 +8,7 @@ import datasets, experiment
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('torchvision')
-import run_q7_2, torch_nets, torchvision  # noqa: E402  (they need torch)
+import run_q7_2, torch_nets, torchvision, torchvision.transforms.v2  # noqa: E402  (they need torch)
 from PIL import Image  # noqa: E402
 
 
@@ -56,7 +56,7 @@ def test_quick_run_without_weights_or_flowers(tmp_path, capsys):
         assert (tmp_path / f'q7_2_{part}.pt').exists()
         for figure in ('confusion', 'predictions', 'filters'):
             assert (tmp_path / 'figures' / f'q7_2_{part}_{figure}.png').exists()
-    assert result['fine_tuned']['parameters_trained'] == 512 * 17 + 17
+    assert result['fine_tuned']['parameters_trained'] == 1024 * 17 + 17
     # what was saved is what was trained
     net = run_q7_2.FlowerNet(17)
     torch_nets.load_weights(net, tmp_path / 'q7_2_from_scratch.pt')
@@ -68,7 +68,7 @@ def test_only_the_new_layer_changes(tmp_path, weights):
     before, after = torch.load(weights, weights_only=True), torch.load(tmp_path / 'out' / 'q7_2_fine_tuned.pt', weights_only=True)
     features = [name for name in before if name.startswith('features')]
     assert features and all(torch.equal(before[name], after[name]) for name in features)
-    assert after['classify.convolution.weight'].abs().max() > 0
+    assert after['classify.linear.weight'].abs().max() > 0
     assert result['weights'] == 'ImageNet, squeezenet.pth' and 'from_scratch' not in result
 
 
@@ -166,15 +166,21 @@ def test_relight_without_change_is_the_identity():
     assert torch.allclose(grey[:, 0], grey[:, 1], atol=1e-2) and torch.allclose(grey[:, 0], grey[:, 2], atol=1e-2)
 
 
-def test_new_layer_on_averages_is_the_averaged_convolution():
+def test_pooled_features_are_mean_and_maximum(weights):
+    net = run_q7_2.FlowerSqueezeNet(torchvision.models.squeezenet1_1().features, 17).eval()
+    x = torch.rand(2, 3, 64, 80, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        normalised = torchvision.transforms.v2.functional.normalize(x, run_q7_2.MEAN, run_q7_2.STD)
+        maps = net.features(normalised).flatten(2)
+        assert torch.allclose(net.pooled(x), torch.cat([maps.mean(2), maps.max(2).values], 1), atol=1e-5)
+
+
+def test_views_of_a_picture_are_averaged_as_probabilities():
     torch.manual_seed(0)
     layer = run_q7_2.NewLayer(5, inputs=7).eval()
-    torch.nn.init.normal_(layer.convolution.weight)
-    layer.mean.normal_()
-    layer.std.uniform_(1, 2)
-    maps = torch.randn(2, 7, 4, 6)
-    slow = layer.convolution((maps - layer.mean[:, None, None]) / layer.std[:, None, None]).mean((2, 3))
-    assert torch.allclose(layer(maps.mean((2, 3))), slow, atol=1e-5)
+    torch.nn.init.normal_(layer.linear.weight)
+    x = torch.randn(3, 4, 7)                                        # three pictures, four views
+    assert torch.allclose(layer(x).exp(), torch.stack([layer(x[:, v]).softmax(1) for v in range(4)]).mean(0), atol=1e-6)
 
 
 def test_mean_probability():
