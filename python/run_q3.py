@@ -255,8 +255,8 @@ def draw_curves(run, histories, titles):
 def main(argv=None):
     run = experiment.start('q3', __doc__, argv,
                            epochs=experiment.option(50, 'epochs of each training as set', quick=3),
-                           learning_rate=experiment.option(3e-3, 'step size of the trainings as set; also run at 10 times and a tenth of it'),
-                           batch_size=experiment.option(36, 'pictures per step of the trainings as set'),
+                           learning_rate=experiment.option(2e-3, 'step size of the trainings as set; also run at 10 times and a tenth of it'),
+                           batch_size=experiment.option(16, 'pictures per step of the trainings as set'),
                            best_epochs=experiment.option(150, 'epochs of the best network', quick=4),
                            resume=experiment.option(False, 'go on where an interrupted run with the same flags stopped', action='store_true'),
                            weights=experiment.option(None, 'evaluate these weights instead of training', metavar='FILE'),

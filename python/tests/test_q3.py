@@ -122,7 +122,7 @@ def finished(tmp_path_factory):
 def test_command_writes_what_it_says(finished):
     out, result = finished
     assert json.loads((out / 'results' / 'q3.json').read_text()) == result and result['data'] == 'built-in handwriting'
-    assert [row['learning_rate'] for row in result['plain']] == pytest.approx([3e-3, 3e-2, 3e-4]) and result['best']['epochs'] == 6
+    assert [row['learning_rate'] for row in result['plain']] == pytest.approx([2e-3, 2e-2, 2e-4]) and result['best']['epochs'] == 6
     assert result['best']['test_accuracy'] > 0.3
     assert {p.name for p in (out / 'figures').iterdir()} == {f'q3_{name}.png' for name in ('accuracy', 'loss', 'weights', 'confusion', 'samples')}
     assert {p.name for p in out.iterdir()} == {'results', 'figures', 'q3_weights.pickle'}
