@@ -46,7 +46,8 @@ def findLetters(image):
     2. Find the sheet: the largest region without a sharp edge inside. Darker regions that reach the picture's border are desk.
     3. Divide by the paper: a morphological closing paints over strokes and leaves the paper's brightness, shadows and all.
     4. Threshold: ink is at least half as dark as the darkest ink nearby and stands out of the noise; it goes on where it is a third as dark (hysteresis).
-    5. Label the connected pieces of ink, and pass over those without a sharp outline, which are shadow. The characters' height is the one most ink has.
+    5. Label the connected pieces of ink, and pass over those without a sharp outline or much fainter than most, which are shadow. The height of a character
+       is the one that most ink has.
     6. Join pieces of one character: above one another, or a fragment or single stroke beside what it broke from.
     7. Drop what is no character: specks, full stops, lines, and whatever lies across the edge of the sheet.
     """
@@ -112,12 +113,12 @@ def find_desk(grey):
     area[0] = 0
     sheet = np.argmax(area * level)                 # large and bright
     at_border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    outside = [i for i in at_border if i and i != sheet and level[i] < 0.7 * level[sheet] and area[i] > 0.002 * small.size]
+    outside = [i for i in at_border if i and i != sheet and level[i] < 0.6 * level[sheet] and area[i] > 0.002 * small.size]
     desk = np.isin(labels, outside)
     if not desk.any():
         return np.zeros(grey.shape, bool)
     # the edge itself, and dark slivers between it and the border, go with the desk; what the sheet encloses is sheet
-    desk = ndimage.binary_propagation(desk, mask=desk | (labels == 0) | (small < 0.7 * level[sheet])) & ~ndimage.binary_fill_holes(labels == sheet)
+    desk = ndimage.binary_propagation(desk, mask=desk | (labels == 0) | (small < 0.6 * level[sheet])) & ~ndimage.binary_fill_holes(labels == sheet)
     desk = ndimage.binary_dilation(desk, iterations=1, border_value=0)
     return resize_nearest(desk, grey.shape)
 
@@ -133,7 +134,7 @@ def contrast_to_paper(grey, desk):
     if desk.any():
         grey = np.where(desk, np.median(grey[~desk][::7]), grey)
     smooth = ndimage.gaussian_filter(grey, 0.7)
-    window = max(5, min(grey.shape) // 8)
+    window = max(5, min(grey.shape) // 8 | 1)           # odd, or the closing would move edges by a pixel
     paper = ndimage.minimum_filter(ndimage.maximum_filter(smooth, window), window)
     contrast = 1 - smooth / np.maximum(paper, 1e-3)
     return contrast - np.median(contrast[::5, ::5])
@@ -173,19 +174,22 @@ def find_pieces(ink, contrast, desk):
     area = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     edge = ndimage.binary_dilation(desk, iterations=3) if desk.any() else desk
     astray = np.isin(np.arange(1, count + 1), np.unique(labels[edge]))
-    return labels, Pieces(boxes, area, astray | ~sharp(labels, contrast, count))
+    inside, around = contrast_of(labels, contrast, count)
+    # a shadow has no sharp outline, or is much fainter than the ink of the page
+    ink = inside > 0.25 * (np.median(contrast[labels > 0]) if count else 0)
+    return labels, Pieces(boxes, area, astray | (around > 0.4 * inside) | ~ink)
 
 
-def sharp(labels, contrast, count):
-    """Which of the pieces 1 ... count have an outline, (count,): around them, 2 to 5 pixels off, there is less than half of their contrast."""
-    around = np.where(ndimage.maximum_filter(labels, 5) > 0, 0, ndimage.maximum_filter(labels, 11))
+def contrast_of(labels, contrast, count):
+    """Mean contrast (count,) inside each of the pieces 1 ... count, and (count,) in a ring 2 to 5 pixels off it."""
+    ring = np.where(ndimage.maximum_filter(labels, 5) > 0, 0, ndimage.maximum_filter(labels, 11))
 
     def mean(where):
         picked = where > 0
         where = where[picked]
         total = np.bincount(where, contrast[picked], minlength=count + 1)
         return (total / np.maximum(np.bincount(where, minlength=count + 1), 1))[1:]
-    return mean(around) < 0.5 * mean(labels)
+    return mean(labels), mean(ring)
 
 
 def character_height(pieces):

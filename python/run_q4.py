@@ -28,12 +28,12 @@ def touching(rng):
 
 
 def in_parts(rng, side=96):
-    """Characters whose halves lie apart, as a pen that skips leaves them, "GAPS": an image (H, W, 3) and how many characters it shows."""
-    image = paste('GAPS', rng, step=1.2, side=side)
-    for i in range(4):
-        middle = side + int(1.2 * side * i)
-        image[:, middle - side // 9:middle + side // 9] = 1
-    return image, 4
+    """Characters whose halves lie apart, as a pen that skips leaves them, "HUMOUR": an image (H, W, 3) and how many characters it shows."""
+    image = paste('HUMOUR', rng, step=1.1, side=side)
+    for i in range(6):
+        middle = side + int(1.1 * side * i)
+        image[:, middle - side // 12:middle + side // 12] = 1
+    return image, 6
 
 
 def paste(text, rng, step, side=96):
@@ -51,7 +51,7 @@ def paste(text, rng, step, side=96):
 def show_failures(run):
     """Figures of both pictures with the boxes that are found, and what goes wrong."""
     for name, make, wrong in [('touching', touching, 'letters that touch share a box'), ('parts', in_parts, 'parts that lie apart get boxes of their own')]:
-        image, characters = make(np.random.default_rng(4))
+        image, characters = make(np.random.default_rng(5))
         bboxes, _ = q4.findLetters(image)
         run.figure(f'fails_{name}', figures.page(image, q4.find_rows(bboxes), title=f'{characters} characters, {len(bboxes)} boxes: {wrong}'))
 
