@@ -7,6 +7,7 @@ import io
 import re
 import runpy
 import sys
+import time
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def numbers_of_q2(s):
     """What up to three runs of run_q2.py come to: {'loss', 'accuracy', 'error'}, the best of each, since one start in a hundred is unlucky; and 'ended'."""
     if 'q2' in s.cache:
         return s.cache['q2']
-    best = {}
+    best, started = {}, time.monotonic()
     for seed in range(3):
         names, text, best['ended'] = run_script(s, 'run_q2', seed)
         loss, accuracy = trained(names)
@@ -88,8 +89,8 @@ def numbers_of_q2(s):
             if value is not None and np.isfinite(value):
                 best[key] = better(best.get(key, value), value)
         good = best.get('loss', 99) < 35 and best.get('accuracy', 0) > 0.75 and best.get('error', 1) < 1e-4
-        if good or best['ended'] or len(best) < 4:
-            break
+        if good or best['ended'] or len(best) < 4 or time.monotonic() - started > 5 * (seed + 1):
+            break       # settled, or too slow for another run
     s.cache['q2'] = best
     return best
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the autograder that Gradescope takes: upload autograder.zip under "Configure Autograder", with Python of the image's Ubuntu.
 #
-#     bash scripts/package_grader.sh                     autograder.zip, about 8 MB
+#     bash scripts/package_grader.sh                     autograder.zip, about 5 MB
 #     bash scripts/package_grader.sh --data DIR          q3_weights.pickle is validated on the NIST36 in DIR (default: as all scripts: $NN_DATA, data/, built-in)
 #     bash scripts/package_grader.sh -o FILE             another name
 #     bash scripts/package_grader.sh --kit FILE          pages and characters made before by grade.py --write-kit
