@@ -190,9 +190,9 @@ def mean_probability(scores):
 class NewLayer(nn.Module):
     """Pooled features (N, inputs), or those of several views of each picture (N, V, inputs), -> scores (N, classes).
 
-    SqueezeNet ends in a 1x1 convolution averaged over the picture, which is linear in the features' means. This layer sees their maxima too: a flower that fills
-    a corner has a high maximum and a low mean (validation 96.8 % with both, 95.2 % with the means alone, 4 seeds each). The features reach into the tens and
-    differ in scale; they are normalised by their mean and standard deviation on the training set.
+    SqueezeNet ends in a 1x1 convolution averaged over the picture, which is linear in the features' means. This layer sees their maxima too: a flower
+    in a corner has a high maximum and a low mean (Flowers-17, validation: 96.8 % with both, 95.2 % with the means alone, 4 seeds each). The features
+    reach into the tens and differ in scale; they are normalised by their mean and standard deviation on the training set.
     """
 
     def __init__(self, classes, inputs=1024, dropout=0.5):

@@ -3,6 +3,7 @@ import json, shutil
 
 import numpy as np
 import pytest
+import scipy.io
 
 import datasets, experiment
 
@@ -108,6 +109,24 @@ def test_bad_numbers_are_refused(tmp_path, argv):
 def test_missing_flowers102(tmp_path):
     with pytest.raises(experiment.UserError, match='fetch_flowers102.sh'):
         run_q7_2.load(begin(tmp_path, '--flowers', '102'))
+
+
+def test_flowers102(tmp_path, monkeypatch):
+    """Through torchvision, with its checksums switched off for a tiny set: pictures and labels belong together, labels count from 0."""
+    folder = tmp_path / 'flowers-102'
+    (folder / 'jpg').mkdir(parents=True)
+    for i in range(1, 307):
+        Image.new('RGB', (8, 8), (i % 256,) * 3).save(folder / 'jpg' / f'image_{i:05d}.jpg')
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(1, 103), 3))
+    scipy.io.savemat(folder / 'imagelabels.mat', {'labels': labels})
+    parts = np.argsort(labels, kind='stable').reshape(102, 3).T + 1
+    scipy.io.savemat(folder / 'setid.mat', dict(zip(('trnid', 'valid', 'tstid'), parts)))
+    monkeypatch.setattr(torchvision.datasets.Flowers102, '_check_integrity', lambda self: True)
+    run = begin(tmp_path, '--data', tmp_path, '--flowers', '102')
+    for split, numbers in zip(run_q7_2.load(run), parts):
+        assert split.labels.tolist() == list(range(102)) and len(split.names) == 102
+        assert abs(int(split.picture(7)[0, 0, 0]) - numbers[7] % 256) <= 2
+    assert 'flowers-102' in run.data.used()
 
 
 def test_labels_are_the_folders_names(tmp_path):
