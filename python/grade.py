@@ -136,27 +136,37 @@ class Desk:
     """The kit and a temporary folder that all submissions of one call share."""
 
     def __init__(self, kit=None, data=None):
+        if kit and not Path(kit).is_file():
+            raise UserError(f'{kit} is missing; make it with grade.py --write-kit {kit}')
         self.folder = Path(tempfile.mkdtemp(prefix='grade_'))
+        try:
+            self.lay_out_kit(kit, data)
+            self.lay_out_course_files()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def lay_out_kit(self, kit, data):
+        """The kit, copied or made, and matplotlib's list of fonts, which takes seconds to make."""
         self.kit = self.folder / 'kit.npz'
         (self.folder / 'matplotlib').mkdir()
-        cache = Path.home() / '.cache' / 'matplotlib'       # its list of fonts takes seconds to make
-        for file in cache.glob('fontlist-*.json'):
+        for file in (Path.home() / '.cache' / 'matplotlib').glob('fontlist-*.json'):
             shutil.copy(file, self.folder / 'matplotlib')
         if kit:
-            if not Path(kit).is_file():
-                raise UserError(f'{kit} is missing; make it with grade.py --write-kit {kit}')
             shutil.copy(kit, self.kit)
         else:
             with contextlib.redirect_stdout(sys.stderr):    # what it announces must not get into --json
                 make_kit(self.kit, datasets.Data(data))
-        self.lay_out_course_files()
 
     def lay_out_course_files(self):
         """A small data/ and images/, as the course's scripts expect them beside python/."""
         import scipy.io
         from PIL import Image
-        kit = np.load(self.kit)
-        x, labels = kit['x'] / 255.0, kit['labels']
+        try:
+            kit = dict(np.load(self.kit))
+            x, labels = kit['x'] / 255.0, kit['labels']
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            raise UserError(f'the kit is no file of grade.py --write-kit ({error})') from None
         data, images = self.folder / 'course' / 'data', self.folder / 'course' / 'images'
         data.mkdir(parents=True)
         images.mkdir()

@@ -187,9 +187,10 @@ def limit_resources(seconds):
     limit(resource.RLIMIT_FSIZE, FILE)
     limit(resource.RLIMIT_CPU, int(seconds) + 2)
     limit(resource.RLIMIT_CORE, 0)
-    running = sum(1 for status in proc_files('status') if re.search(rb'^Uid:\t%d\t' % os.getuid(), status, re.M))
+    mine = rb'^Uid:\t%d\t' % os.getuid()
+    running = sum(int(re.search(rb'^Threads:\t(\d+)', status, re.M)[1]) for status in proc_files('status') if re.search(mine, status, re.M))
     if running:
-        limit(resource.RLIMIT_NPROC, 4 * running + 4 * PROCESSES)     # it counts the user's threads too; the hook below counts exactly
+        limit(resource.RLIMIT_NPROC, running + 4 * PROCESSES)     # the system counts all the user's threads; the hook below counts this run's processes
 
 
 def leave_the_network():

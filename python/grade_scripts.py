@@ -59,8 +59,8 @@ def run_script(s, name, seed=0):
 
 
 def printed(pattern, text):
-    """The numbers that stand in text after pattern."""
-    return [float(found) for found in re.findall(pattern + NUMBER, text, re.IGNORECASE)]
+    """The numbers that stand in text after pattern; nan counts as infinite."""
+    return [float(found.replace('nan', 'inf')) for found in re.findall(pattern + NUMBER, text.lower())]
 
 
 def trained(names):
@@ -73,6 +73,9 @@ def trained(names):
         return None, None
 
 
+TOTAL_ERROR = (r'\btotal(?:[ _]+(?:relative|gradient))?(?:[ _]+error)?\s*[:=]?\s*', r'\berror\b.*\bgot\s*', r'\berror\s*[:=]?\s*')    # the likeliest first
+
+
 def numbers_of_q2(s):
     """What up to three runs of run_q2.py come to: {'loss', 'accuracy', 'error'}, the best of each, since one start in a hundred is unlucky; and 'ended'."""
     if 'q2' in s.cache:
@@ -81,12 +84,13 @@ def numbers_of_q2(s):
     for seed in range(3):
         names, text, best['ended'] = run_script(s, 'run_q2', seed)
         loss, accuracy = trained(names)
-        loss = min(printed(r'\bloss\s*[:=]?\s*', text), default=None) if loss is None else loss
-        accuracy = max((a if a <= 1 else a / 100 for a in printed(r'\bacc(?:uracy)?\s*[:=]?\s*', text)), default=None) if accuracy is None else accuracy
-        totals = printed(r'\btotal(?:[ _]+(?:relative|gradient))?(?:[ _]+error)?\s*[:=]?\s*', text) or printed(r'\berror\b.*\bgot\s*', text)
+        losses = printed(r'\bloss\s*[:=]?\s*', text) + [loss] * (loss is not None)
+        accuracies = [a if a <= 1 else a / 100 for a in printed(r'\bacc(?:uracy)?\s*[:=]?\s*', text) if a <= 100] + [accuracy] * (accuracy is not None)
+        loss, accuracy = min(losses, default=None), max(accuracies, default=None)
+        totals = next(filter(None, (printed(pattern, text) for pattern in TOTAL_ERROR)), [])
         error = totals[-1] if totals else None
         for key, value, better in (('loss', loss, min), ('accuracy', accuracy, max), ('error', error, min)):
-            if value is not None and np.isfinite(value):
+            if value is not None:
                 best[key] = better(best.get(key, value), value)
         good = best.get('loss', 99) < 35 and best.get('accuracy', 0) > 0.75 and best.get('error', 1) < 1e-4
         if good or best['ended'] or len(best) < 4 or time.monotonic() - started > 5 * (seed + 1):
