@@ -54,19 +54,23 @@ def gather_figures(folder):
     return figures
 
 
+def gather(out=None, author=None):
+    """What the document is told, as texts by name: the results and figures below out (default: writeup/), and the author. Raises UserError on a broken file."""
+    out = Path(out) if out else WRITEUP
+    results = gather_results(out / 'results') | gather_results(out / 'trained_on_builtin' / 'results', 'builtin_')
+    told = {'results': json.dumps(results, allow_nan=False), 'figures': json.dumps(gather_figures(out / 'figures'))}
+    return told | {'author': author} if author else told
+
+
 def set_document(out=None, author=None, **options):
     """The writeup with the results and figures below out (default: writeup/) as PDF bytes; options go to typst.compile. Raises UserError."""
     try:
         import typst
     except ImportError:
         raise UserError('typst is not installed; scripts/build_writeup.sh installs it, or: pip install -r writeup/requirements.txt') from None
-    out = Path(out) if out else WRITEUP
-    results = gather_results(out / 'results') | gather_results(out / 'trained_on_builtin' / 'results', 'builtin_')
-    inputs = {'results': json.dumps(results, allow_nan=False), 'figures': json.dumps(gather_figures(out / 'figures'))}
-    if author:
-        inputs['author'] = author
+    told = gather(out, author)
     try:        # the root is that of the disk, since results may lie anywhere
-        return typst.compile(str(WRITEUP / 'writeup.typ'), root=WRITEUP.anchor, sys_inputs=inputs, ignore_system_fonts=True, **options)
+        return typst.compile(str(WRITEUP / 'writeup.typ'), root=WRITEUP.anchor, sys_inputs=told, ignore_system_fonts=True, **options)
     except RuntimeError as error:
         raise UserError(f'{WRITEUP / "writeup.typ"} cannot be set: {" ".join(str(error).split())}') from None
 

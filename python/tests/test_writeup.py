@@ -75,8 +75,11 @@ def write(folder, question, results):
 
 
 def text_of(out):
-    """The words of the document, without its layout."""
-    content = build_writeup.set_document(out, format='html').decode()
+    """The words of the document, without its layout. Typst's HTML leaves out grids, so they are taken apart first."""
+    whole = out / 'whole.typ'
+    whole.write_text('#show grid: it => for cell in it.children { if cell.func() == grid.cell { cell.body } else { cell } }\n'
+                     f'#include "{(TOP / "writeup/writeup.typ").as_posix()}"\n')
+    content = typst.compile(str(whole), root='/', format='html', sys_inputs=build_writeup.gather(out)).decode()
     content = re.sub(r'<(style|svg|script).*?</\1>', ' ', content, flags=re.S)
     return ' '.join(html.unescape(re.sub(r'<[^>]*>', ' ', content)).replace('\u2009', ' ').split())
 
