@@ -541,7 +541,7 @@ def emnist_look(distance, pen=PEN, **variant):
 
 # ---------------------------------------------------------------- Q4.4: read
 
-VARIANTS = [dict(), dict(angle=0.08), dict(angle=-0.08), dict(slant=0.15), dict(slant=-0.15), dict(pen=0.8 * PEN), dict(pen=1.25 * PEN)]
+VARIANTS = [dict(), dict(angle=0.15), dict(angle=-0.15), dict(slant=0.25), dict(slant=-0.25), dict(pen=0.8 * PEN), dict(pen=1.2 * PEN)]
 
 
 @dataclass
