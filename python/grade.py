@@ -67,8 +67,8 @@ BIGGEST_FILE, BIGGEST_TOTAL = 20 << 20, 200 << 20      # bytes of a submission t
 # ---------------------------------------------------------------- the submission and its working folders
 
 def find_code(folder):
-    """The folder with the student's files: folder itself or one or two levels below. None if there is none."""
-    candidates = [folder, folder / 'python', *sorted(p for p in folder.glob('*') if p.is_dir()), *sorted(p for p in folder.glob('*/*') if p.is_dir())]
+    """The folder that holds most of the student's files: folder itself or up to three levels below, the nearest first. None if there is none."""
+    candidates = [folder, folder / 'python', *(c for depth in ('*', '*/*', '*/*/*') for c in sorted(folder.glob(depth)) if c.is_dir())]
     held = [(sum((c / f).is_file() for f in FILES), -i, c) for i, c in enumerate(candidates) if not c.name.startswith(('.', '__'))]
     most = max(held, key=lambda h: h[:2])
     return most[2] if most[0] else None

@@ -508,7 +508,7 @@ def class_of_four(tmp_path_factory, desk):
     nn = folder / 'all' / NASTY / 'nn.py'
     nn.write_text(nn.read_text().replace('def softmax(x):', 'def softmax(x):\n    raise ValueError("</li><script>document.title=1</script>\\x1b[2J")'))
     with zipfile.ZipFile(folder / 'all' / '=bob.zip', 'w') as archive:
-        archive.write(SUBMISSIONS / 'loops' / 'nn.py', '=bob/python/nn.py')
+        archive.write(SUBMISSIONS / 'loops' / 'nn.py', 'hw/=bob/python/nn.py')
     (folder / 'all' / 'nothing').mkdir()
     done = command('--all', folder / 'all', '--out', folder, '--kit', desk.kit, '--only', 'Q2.1.2', 'Q2.2.2')
     assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr
