@@ -44,7 +44,6 @@ def plausible():
         'q6': {'psnr_valid': 17.12, 'projection_shape': [1024, 32], 'rank': 32},
         'q7_1': {'fully_connected': network(0.7719, largest_loss_difference=3.4e-12), 'mnist': network(0.9963), 'nist36': network(0.9517),
                  'emnist': network(0.9031), 'photos': {'01_list.jpg': photo(['TO DO LIST'], 0)}},
-        'benchmark': {'measured': []},
         'q7_2': {'fine_tuned': network(0.9427, parameters_trained=8721), 'from_scratch': network(0.8039, parameters_trained=1234567), 'weights': 'torchvision'},
     }
     return {question: {**origin, 'question': question, **results} for question, results in own.items()}
@@ -94,9 +93,8 @@ def assert_pdf(out):
 def test_without_any_results(tmp_path):
     assert_pdf(tmp_path)
     text = text_of(tmp_path)
-    for question in sorted(plausible().keys() - {'benchmark'}):
+    for question in plausible():
         assert f'not run yet: python python/run_{question}.py' in text
-    assert 'not run yet: python python/benchmark.py' in text
     assert 'not run yet: python python/run_q3.py --train-on builtin --out writeup/trained_on_builtin' in text
     assert 'else if' not in text
 
