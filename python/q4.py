@@ -48,15 +48,20 @@ def findLetters(image):
     4. Threshold: ink is at least half as dark as the darkest ink nearby and stands out of the noise; it goes on where it is a third as dark (hysteresis).
     5. Label the connected pieces of ink, and pass over those without a sharp outline or much fainter than most, which are shadow. The height of a character
        is the one that most ink has.
-    6. Join pieces of one character: above one another, or a fragment or single stroke beside what it broke from.
-    7. Drop what is no character: specks, full stops, lines, and whatever lies across the edge of the sheet.
+    6. Part lines that touch: in pieces much taller than a character only the dark core of the strokes counts.
+    7. Join pieces of one character: above one another, or a fragment or single stroke beside what it broke from.
+    8. Drop what is no character: specks, full stops, lines, and whatever lies across the edge of the sheet.
     """
     image = as_grey(image)
     grey, factor = reduce(image)
     desk = find_desk(grey)
     contrast = contrast_to_paper(grey, desk)
-    labels, pieces = find_pieces(find_ink(contrast), contrast, desk)
+    ink, core = find_ink(contrast)
+    labels, pieces = find_pieces(ink, contrast, desk)
     height = character_height(pieces)
+    tall = np.flatnonzero(pieces.sides[0] > 1.6 * height) + 1
+    if len(tall):
+        labels, pieces = find_pieces(np.where(np.isin(labels, tall), core, ink), contrast, desk)
     owner = join_pieces(pieces, labels, height)
     bboxes, kept = keep_characters(pieces, owner, height)
     kept |= full_stops(pieces, bboxes, height)
@@ -141,7 +146,7 @@ def contrast_to_paper(grey, desk):
 
 
 def find_ink(contrast):
-    """Mask of ink, by a threshold with hysteresis that follows the darkest ink around."""
+    """Two masks (h, w): ink, by a threshold with hysteresis that follows the darkest ink around, and its darker core."""
     sample = contrast[::3, ::3]
     noise = 1.4826 * np.median(np.abs(sample))
     window = max(5, min(contrast.shape) // 8)
@@ -151,7 +156,7 @@ def find_ink(contrast):
     strong = np.zeros(count + 1, bool)
     strong[labels[contrast > 0.5 * darkest]] = True
     strong[0] = False
-    return strong[labels]
+    return strong[labels], contrast > 0.6 * darkest
 
 
 @dataclass
@@ -287,7 +292,7 @@ def keep_characters(pieces, owner, height):
     np.minimum.at(boxes[:, :2], index, pieces.boxes[:, :2])
     np.maximum.at(boxes[:, 2:], index, pieces.boxes[:, 2:])
     tall, wide = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    good = (tall >= max(0.4 * height, 6)) & (tall <= 3.5 * height) & (wide <= 4 * height)
+    good = (tall >= max(0.4 * height, 6)) & (tall <= 3.5 * height) & (wide <= 4 * height) & (wide <= 2.5 * tall)
     good &= ~np.isin(characters, owner[pieces.astray])
     return boxes[good], good[index] if len(index) else np.zeros(0, bool)
 
