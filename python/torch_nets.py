@@ -188,15 +188,17 @@ class Batches:
     y           (N,) class numbers
     distort     distort(x, keep, generator) -> rows `keep` of x, distorted anew each time; None leaves them as they are
     order       order(epoch) -> (N,) row numbers; None shuffles by seed and epoch
+    late        (epoch, distort): from that epoch on, distort in this way instead
 
     Order and distortion depend on the seed and the epoch's number only, so a resumed run sees what an uninterrupted one sees. Every row
     comes once an epoch, the tail included. With several processes each gets rows rank, rank + world, ... of every batch.
     """
 
-    def __init__(self, x, y, batch_size, distort=None, seed=0, order=None):
+    def __init__(self, x, y, batch_size, distort=None, seed=0, order=None, late=None):
         self.x, self.y = torch.as_tensor(x), torch.as_tensor(y).long()
         self.batch_size, self.distort, self.seed = batch_size, distort, seed
         self.order = order or self._shuffled
+        self.late = late or (math.inf, None)
 
     def __len__(self):
         return math.ceil(len(self.x) / self.batch_size)
@@ -210,7 +212,8 @@ class Batches:
         for start in range(0, len(order), self.batch_size):
             rows = order[start:start + self.batch_size]
             keep = slice(rank(), None, world())
-            x = self.distort(self.x[rows], keep, generator) if self.distort else self.x[rows[keep]]
+            distort = self.late[1] if epoch >= self.late[0] else self.distort
+            x = distort(self.x[rows], keep, generator) if distort else self.x[rows[keep]]
             yield x.to(device()), self.y[rows[keep]].to(device()), len(rows)
 
 
@@ -224,11 +227,12 @@ class Distort:
     scale      of log height and log width, each         shift    of the shift, in pixels
     bend       of the displacements, in pixels, on a `knots` x `knots` grid
     pen        share of pictures whose strokes are thickened or thinned, by up to a pixel
+    strength   multiplies all of these
     """
 
-    def __init__(self, degrees=7.0, shear=0.12, scale=0.08, shift=1.0, bend=0.8, knots=5, pen=0.3):
-        self.degrees, self.shear, self.scale, self.shift = degrees, shear, scale, shift
-        self.bend, self.knots, self.pen = bend, knots, pen
+    def __init__(self, degrees=7.0, shear=0.12, scale=0.08, shift=1.0, bend=0.8, knots=5, pen=0.3, strength=1.0):
+        self.degrees, self.shear, self.scale, self.shift = (strength * x for x in (degrees, shear, scale, shift))
+        self.bend, self.knots, self.pen = strength * bend, knots, strength * pen
 
     def __call__(self, x, keep, generator):
         n, _, height, width = x.shape

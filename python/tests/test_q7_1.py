@@ -113,6 +113,13 @@ def test_distortion_of_nothing_changes_nothing():
     torch.testing.assert_close(still(x, slice(None), torch.Generator()), x, atol=1e-4, rtol=0)
 
 
+def test_last_epochs_are_distorted_in_their_own_way():
+    x, y = pictures(2)
+    batches = torch_nets.Batches(x, y, 8, torch_nets.Distort(), order=lambda epoch: np.arange(8), late=(2, torch_nets.Distort(strength=0)))
+    moved = [(next(iter(batches(epoch)))[0] - x).abs().mean().item() for epoch in range(4)]
+    assert min(moved[:2]) > 0.01 and max(moved[2:]) < 1e-4
+
+
 def test_pen_gets_thicker_and_thinner():
     x, _ = pictures(25)
     pen = torch_nets.Distort(degrees=0, shear=0, scale=0, shift=0, bend=0, pen=1)
