@@ -19,10 +19,10 @@ import numpy as np
 
 SIDE = 32
 WAVES = [(k, l) for k in range(4) for l in range(4) if 0 < k + l <= 4]
-CHUNK = 256         # pictures at a time: their fields fit the processor's cache, which makes the look-up three times as fast
+CHUNK = 256         # pictures at a time: few enough for their fields to stay in the processor's cache
 
 # how much of each: standard deviations, in pixels for shift and bend, radians for rotation, fractions for the others
-STRENGTH = dict(shift=1.0, rotation=0.12, scale=0.10, shear=0.15, bend=0.8, pen=0.1)
+STRENGTH = dict(shift=0.5, rotation=0.12, scale=0.08, shear=0.15, bend=0.8, pen=0.1)
 
 
 def basis():
@@ -88,31 +88,31 @@ class Augmenter:
         self.padded = np.pad(pictures, ((0, 0), (1, 1), (1, 1)), mode='edge')
         self.thick, self.thin = neighbours(self.padded, np.minimum), neighbours(self.padded, np.maximum)
 
-    def rows(self, which, rng, amount=1.0):
-        """New copies of pictures which (indices or a slice), (n, 1024) float32; amount scales all strengths."""
+    def rows(self, which, rng):
+        """New copies of pictures which (indices or a slice), (n, 1024) float32."""
         pictures = self.padded[which]
-        n, strength = len(pictures), {name: amount * value for name, value in self.strength.items()}
+        n, strength = len(pictures), self.strength
         if strength['pen']:
             blend = rng.normal(0, strength['pen'], n).clip(-1, 1).astype(np.float32)
             other = np.where((blend > 0)[:, None, None], self.thick[which], self.thin[which])
             pictures = pictures + np.abs(blend)[:, None, None] * (other - pictures)
         return warp(pictures, random_fields(n, rng, strength))
 
-    def draw(self, rng, amount=1.0):
-        """One new copy of every picture, in order, (N, 1024) float32; amount scales all strengths."""
+    def draw(self, rng):
+        """One new copy of every picture, in order, (N, 1024) float32."""
         out = np.empty((len(self.padded), SIDE * SIDE), np.float32)
         for start in range(0, len(out), CHUNK):
-            out[start:start + CHUNK] = self.rows(slice(start, start + CHUNK), rng, amount)
+            out[start:start + CHUNK] = self.rows(slice(start, start + CHUNK), rng)
         return out
 
-    def epochs(self, seed, first, last, amount=lambda epoch: 1.0):
-        """Yields (epoch, copies) for first <= epoch < last, with all strengths scaled by amount(epoch).
+    def epochs(self, seed, first, last):
+        """Yields (epoch, copies) for first <= epoch < last.
 
         The next set is drawn in a second thread while the caller trains on this one (numpy computes outside Python's lock). Each epoch has random numbers of
         its own, so a training that resumes sees what it would have seen.
         """
         def draw(epoch):
-            return self.draw(np.random.default_rng([seed, epoch, 1]), amount(epoch))
+            return self.draw(np.random.default_rng([seed, epoch, 1]))
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(draw, first)
             for epoch in range(first, last):

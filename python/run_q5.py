@@ -150,7 +150,7 @@ def main(argv=None):
     run = experiment.start('q5', __doc__, argv,
                            epochs=experiment.option(100, 'epochs of the training as set', quick=3),
                            course_seeds=experiment.option(5, 'how many seeds to train as set', quick=2),
-                           best_epochs=experiment.option(100, 'epochs of the best network', quick=3))
+                           best_epochs=experiment.option(20, 'epochs of the best network', quick=3))
     train, valid = (datasets.load_nist36(split, run.data, np.float32) for split in ('train', 'valid'))
     course_params, course_history, course = course_runs(run, train, valid)
 
