@@ -282,6 +282,11 @@ def one_cycle(done, warm=0.2):
     return 0.05 + 0.95 * done / warm if done < warm else cosine((done - warm) / (1 - warm))
 
 
+def two_rounds(done, first):
+    """one_cycle in the first share of training, then down once more along half a cosine, from a quarter of the full rate."""
+    return one_cycle(done / first) if done < first else 0.25 * cosine((done - first) / (1 - first))
+
+
 # ------------------------------------------------------------ training
 
 @torch.no_grad()

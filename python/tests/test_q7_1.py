@@ -131,6 +131,8 @@ def test_schedules():
     assert torch_nets.constant(0.3) == 1
     assert torch_nets.cosine(0) == 1 and abs(torch_nets.cosine(1)) < 1e-12
     peak = max(np.linspace(0, 1, 101), key=torch_nets.one_cycle)
+    rounds = [torch_nets.two_rounds(done, 0.8) for done in (0.16, 0.799, 0.801, 0.999)]
+    assert rounds[0] > 0.99 and rounds[1] < 0.01 and 0.24 < rounds[2] <= 0.25 and rounds[3] < 0.001
     assert 0.15 < peak < 0.25 and torch_nets.one_cycle(0) < 0.1 and abs(torch_nets.one_cycle(1)) < 1e-12
 
 
