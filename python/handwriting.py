@@ -33,6 +33,9 @@ MERGED = 'cijklmopsuvwxyz'                                              # small 
 SYMBOLS = string.digits + string.ascii_letters
 SPAN = 6                                                                # pieces of polyline between two points of a stroke
 LOOKS = ('nist36', 'emnist', 'mnist')
+# Letters that are common in running text come from there, written smaller than those that people filled into a form's boxes: brought to
+# one size, their pen is thicker.
+COMMON = dict.fromkeys('OIA', 1.35) | dict.fromkeys('CENRSTLV02D', 1.15)
 
 
 # ---------------------------------------------------------------------------------------------------------------------------------- strokes
@@ -107,13 +110,13 @@ class Writer:
 
     def __init__(self, rng, n=1):
         self.n = n
-        self.slant = rng.normal(0.14, 0.18, n)                      # x shift per unit of height
-        self.width = np.exp(rng.normal(0, 0.17, n))
+        self.slant = rng.normal(0.22, 0.22, n)                      # x shift per unit of height
+        self.width = np.exp(rng.normal(0.20, 0.18, n))
         self.roundness = rng.uniform(0, 0.7, n)                     # 0 keeps corners, 1 makes them curves
         self.wobble = np.exp(rng.normal(np.log(3.0), 0.35, n))      # how far points stray
         self.overshoot = rng.normal(0, 3, n)                        # of the strokes' ends
         self.loose = np.exp(rng.normal(np.log(3.0), 0.4, n))        # how far strokes miss each other
-        self.pen = np.exp(rng.normal(np.log(6.3), 0.34, n))         # radius
+        self.pen = np.exp(rng.normal(np.log(7.5), 0.30, n))         # radius
         self.bend = rng.normal(0, 0.06, n)                          # straight lines curve
         self.habit = rng.random((n, len(SYMBOLS)))                  # which way of writing each character
 
@@ -166,7 +169,7 @@ def warp(path, writers, who, rng):
     x = x * (1 + 0.18 * column[1] * y) + (writers.bend[who, None] + 0.05 * column[2]) * (4 * y**2 - 1)
     y = y * (1 + 0.12 * column[3] * x) + 0.10 * column[4] * (4 * x**2 - 0.2)
     x = x + 0.02 * column[5] * np.sin(7 * y + 6 * column[6])
-    x = x * (writers.width[who, None] * np.exp(0.10 * column[7])) - (writers.slant[who, None] + 0.06 * column[8]) * y
+    x = x * (writers.width[who, None] * np.exp(0.10 * column[7])) - (writers.slant[who, None] + 0.12 * column[8]) * y
     turn = 0.05 * column[9]
     path[..., 0], path[..., 1] = 100 * (x * np.cos(turn) - y * np.sin(turn)) + 30, 100 * (x * np.sin(turn) + y * np.cos(turn)) + 50
 
@@ -258,7 +261,9 @@ def characters(text, size=32, look='nist36', rng=None, writers=None):
     for start in range(0, len(text), 1000):
         part = text[start:start + 1000]
         who = np.arange(start, start + len(part)) if writers.n == len(text) else np.zeros(len(part), int)
-        out[start:start + len(part)] = LOOK[look](*trace(part, writers, rng, who), size, rng)
+        path, radius, down = trace(part, writers, rng, who)
+        radius *= np.array([COMMON.get(c, 1) for c in part])[:, None] * np.exp(rng.normal(0, 0.12, (len(part), 1)))
+        out[start:start + len(part)] = LOOK[look](path, radius, down, size, rng)
     return out
 
 
@@ -267,7 +272,7 @@ def nist36_look(path, radius, down, size, rng):
     side = np.clip(rng.normal(25, 1.5, len(path)), 19, 29) * size / 32
     ink = coverage(*fit(path, radius, down, side, size), down, (size, size))
     for axis in (1, 2):
-        ink = ndimage.correlate1d(ink, [-0.065, 1.13, -0.065], axis=axis, mode='constant')
+        ink = ndimage.correlate1d(ink, [-0.045, 1.09, -0.045], axis=axis, mode='constant')
     low, high = ink.min((1, 2), keepdims=True), ink.max((1, 2), keepdims=True)
     return 1 - (ink - low) / (high - low)
 
