@@ -174,6 +174,18 @@ class CharacterNet(nn.Module):
         return self.classify(self.features(x).mean((2, 3)))
 
 
+@torch.no_grad()
+def balance(net, labels):
+    """Make a CharacterNet that was trained on unequal classes expect all classes alike, in place: subtract log(share in training) from each class's bias.
+
+    By Bayes' rule p(class | x) is proportional to p(x | class) p(class), and a trained network has learnt p(class) with the rest (Menon et al. 2021).
+
+    labels (N,) class numbers of the training set
+    """
+    share = torch.bincount(torch.as_tensor(labels), minlength=len(net.classify.bias)).clamp(min=1) / len(labels)
+    net.classify.bias -= share.log().to(net.classify.bias)
+
+
 def count_parameters(net):
     """How many numbers training adjusts."""
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
@@ -298,6 +310,12 @@ def scores(net, x, batch_size=500):
     out = torch.cat([net(part.to(device())).cpu() for part in x.split(batch_size)])
     net.train(training)
     return out
+
+
+def mean_recall(net, x, y):
+    """Accuracy with every class counting alike: the mean over classes of the share of its pictures that is recognised."""
+    right = scores(net, x).argmax(1).numpy() == np.asarray(y)
+    return float(np.mean([right[np.asarray(y) == k].mean() for k in np.unique(y)]))
 
 
 def evaluate(net, x, y, batch_size=500):
