@@ -1,7 +1,7 @@
 """Question 5: an autoencoder, 1024-32-32-32-1024, that keeps 32 numbers of a character and draws it again from them.
 
-    python python/run_q5.py                    the course's training with five seeds, then the best one: about 5 minutes on two cores
-    python python/run_q5.py --course-seeds 1   one seed only
+    python python/run_q5.py                    the course's training with five seeds, then the best one: about 3 minutes on two cores
+    python python/run_q5.py --course-seeds 1   one seed only: less than a minute
 
 First as set: ReLU, total squared error, momentum, 100 epochs. That gives 15 to 16 dB and loses to PCA, which also keeps 32 numbers (17.11 dB on NIST36 rebuilt
 from EMNIST by-class), for three reasons:
@@ -11,7 +11,8 @@ from EMNIST by-class), for three reasons:
 * a code that must not be negative describes less than one with both signs, and PSNR is a logarithm: total squared error works on the worst pictures only.
 
 The best network has the same sizes, and so the same 32 numbers, but its hidden units are linear and it starts as PCA (a linear autoencoder's optimum): the
-sigmoid at the end, which PCA lacks, then only has to be learnt. It minimises the noise in decibels, which is what PSNR measures, with Adam.
+sigmoid at the end, which PCA lacks, then only has to be learnt. It minimises the noise in decibels, which is what PSNR measures, with Adam: 19.2 dB after 20
+epochs. In trials the start from PCA was worth 1.5 dB, the loss in decibels 0.3; ELU hidden units instead of linear ones, 0.05 after four times as long.
 Writes q5_weights.pickle, results/q5.json and figures/q5_*.png; run_q6.py compares with PCA.
 """
 import time
