@@ -8,7 +8,7 @@
 With --out DIR results, figures and weights go below DIR, so that a trial leaves the real results alone. Every file is written beside its place and then
 renamed: an interrupted run never leaves half of one.
 """
-import argparse, importlib.metadata, json, math, os, pickle, sys, time
+import argparse, importlib.metadata, json, math, os, pickle, sys, textwrap, time
 from pathlib import Path
 
 import numpy as np
@@ -270,7 +270,7 @@ def summary(results, outcomes):
             rows.append([question, '-', f'FAILED with status {status}' if status else 'no results file', '-'])
             continue
         record = json.loads(path.read_text())
-        data = record['data'] + (', quick' if record.get('quick') else '')
+        data = textwrap.shorten(record['data'], 40, placeholder=' ...') + (', quick' if record.get('quick') else '')     # many photos make a long list
         rows.append([question, data, key_numbers(record, KEY_NUMBERS.get(question, {})) or 'see its output above', f'{record["seconds"]:.0f}'])
     table(rows, ['question', 'data', 'what came out', 'seconds'])
     print(f'results in {shorten(results)}, figures in {shorten(Path(results).parent / "figures")}')
