@@ -1,6 +1,6 @@
 """Question 7.1: the characters again, in PyTorch: a fully connected network, then convolutional ones on MNIST, NIST36 and EMNIST.
 
-    python python/run_q7_1.py                             all four, then reads images/; about 40 minutes on two cores, seconds with --quick
+    python python/run_q7_1.py                             all four, then reads images/; about 25 minutes on two free cores, seconds with --quick
     python python/run_q7_1.py --only mnist                one part: fully_connected, mnist, nist36 or emnist (then also reads images/)
     python python/run_q7_1.py --read photo.jpg ...        reads photos with the saved EMNIST network; no training
     python python/run_q7_1.py --resume                    goes on after an interruption, from the last whole epoch
@@ -31,7 +31,8 @@ RECIPES = {
 }
 QUICK = dict(epochs=1, width=8, pictures=1500)      # of each set, under --quick
 KEPT = [*PARTS, 'photos', 'readers', 'characters', 'edits', 'lines_exact', 'lines']       # what --only and --read leave of earlier results
-READER, SCORES = 'EMNIST network', ('characters', 'edits', 'lines_exact', 'lines_true')
+READER, BOTH = 'EMNIST network', 'both networks'
+SCORES = ('characters', 'edits', 'lines_exact', 'lines_true')
 HELD_OUT = 5000                # of the training pictures of MNIST and EMNIST, for validation
 CLASSES47 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt'              # EMNIST balanced, in the order of its labels
 
@@ -211,6 +212,21 @@ def capitals(classify):
     return corrected
 
 
+def both_looks(distance, **variant):
+    """Crops (n, 32, 60) as both networks see them, ink bright: 32 columns in NIST36's look, then 28 in EMNIST's."""
+    emnist = np.pad(q4.emnist_look(distance, **variant), ((0, 0), (2, 2), (0, 0)))
+    return np.concatenate([1 - q4.nist36_look(distance, **variant), emnist], axis=2)
+
+
+def together(nist36, emnist):
+    """A classifier of both_looks(): the geometric mean of two networks' probabilities, small letters counted as capitals."""
+    merge = np.array([[c.upper() == name for name in datasets.CLASSES] for c in CLASSES47], float)
+
+    def classify(crops):
+        return np.sqrt(nist36(1 - crops[:, :, :32]) * (emnist(crops[:, 2:-2, 32:]) @ merge))
+    return classify
+
+
 def readers(run):
     """{name: how q4.read is to read} for question 3's network and the two convolutional ones, as far as their weights are there; EMNIST's must be."""
     found, quick = {}, run.args.quick
@@ -222,6 +238,7 @@ def readers(run):
     found[READER] = dict(classify=capitals(probabilities(net)), classes=CLASSES47, look=q4.emnist_look)
     if nist36.exists():
         found['NIST36 network'] = dict(classify=probabilities(torch_nets.open_character_net(nist36, len(datasets.CLASSES)), invert=True))
+        found[BOTH] = dict(classify=together(found['NIST36 network']['classify'], found[READER]['classify']), look=both_looks)
     if pickled.exists():
         found['64 sigmoid units'] = dict(classify=q4.numpy_classifier(run_q3.load_weights(pickled)))
     return found

@@ -267,6 +267,33 @@ def test_crops_reach_the_network_upright_and_bright():
         assert right > 0.35 and right > turned + 0.2, look
 
 
+def test_two_networks_read_together():
+    """Each sees its own look, and they agree on classes although EMNIST's are 47 in another order."""
+    bw = np.ones((120, 100))
+    bw[20:30, 20:80] = bw[20:100, 46:56] = 0
+    distance, seen = q4.glyphs(np.array([[20, 20, 100, 80]]), bw), {}
+
+    def sure(name, classes, symbol):
+        def classify(crops):
+            seen[name] = crops
+            return np.tile(0.01 + 0.9 * np.array([c == symbol for c in classes]), (len(crops), 1))
+        return classify
+    both = run_q7_1.together(sure('nist36', datasets.CLASSES, 'T'), sure('emnist', run_q7_1.CLASSES47, 't'))
+    p = both(run_q7_1.both_looks(distance))
+    assert p.shape == (1, 36) and datasets.CLASSES[p.argmax()] == 'T'
+    np.testing.assert_allclose(seen['nist36'], q4.nist36_look(distance), atol=1e-6)
+    np.testing.assert_allclose(seen['emnist'], q4.emnist_look(distance), atol=1e-6)
+
+
+def test_balance_takes_the_class_frequencies_out():
+    net = torch_nets.CharacterNet(3, width=4).eval()
+    x = torch.rand(5, 1, 28, 28)
+    before = torch_nets.scores(net, x).softmax(1)
+    torch_nets.balance(net, np.array([0] * 60 + [1] * 30 + [2] * 10))
+    expected = before / torch.tensor([0.6, 0.3, 0.1])
+    torch.testing.assert_close(torch_nets.scores(net, x).softmax(1), expected / expected.sum(1, keepdim=True))
+
+
 # ---------------------------------------------------------------- the script, alone and on two processes
 
 @pytest.fixture(scope='module')
