@@ -22,7 +22,6 @@ CLEARLY_WRONG = 10      # rows of the list of confusions, and pictures in each r
 
 # the best network's recipe
 BATCH, RATE, MOMENTUM = 64, 1e-2, 0.9       # the rate is for the summed loss, and falls to nothing along half a cosine
-PASSES = 3              # epochs with each set of augmented pictures, which takes longer to draw than to learn from
 DECAY = 0.03            # each step also shrinks the weights by rate x DECAY: no weight stays large that the pictures do not keep large
 COMPONENTS = 128        # it learns from the pictures' principal components: the finest detail, left out, tells hands apart rather than letters
 EVENNESS = 0.1          # component i is divided by the root of (its variance + EVENNESS times the largest): gradient descent crawls along small ones
@@ -124,17 +123,16 @@ class Best:
         """Train to the end, calling save() after every epoch; keeps the weights of the best validation accuracy in self.kept."""
         progress = experiment.Progress(self.epochs, done=self.done, every=max(1, self.epochs // 25))
         started = time.perf_counter() - self.seconds
-        for _, copies in self.augmenter.epochs(self.seed, self.done // PASSES, -(-self.epochs // PASSES)):
-            for _ in range(min(PASSES - self.done % PASSES, self.epochs - self.done)):
-                loss, acc = self.epoch(copies)
-                weights = self.folded()
-                valid_loss, valid_acc = measure({name: value.astype(valid.x.dtype) for name, value in weights.items()}, valid)
-                record(self.history, train_loss=loss, valid_loss=valid_loss, train_accuracy=acc, valid_accuracy=valid_acc)
-                if valid_acc >= self.kept_accuracy:
-                    self.kept, self.kept_accuracy = weights, valid_acc
-                self.seconds = time.perf_counter() - started
-                save()
-                progress.line(loss=loss, accuracy=acc, valid=valid_acc)
+        for _, copies in self.augmenter.epochs(self.seed, self.done, self.epochs):
+            loss, acc = self.epoch(copies)
+            weights = self.folded()
+            valid_loss, valid_acc = measure({name: value.astype(valid.x.dtype) for name, value in weights.items()}, valid)
+            record(self.history, train_loss=loss, valid_loss=valid_loss, train_accuracy=acc, valid_accuracy=valid_acc)
+            if valid_acc >= self.kept_accuracy:
+                self.kept, self.kept_accuracy = weights, valid_acc
+            self.seconds = time.perf_counter() - started
+            save()
+            progress.line(loss=loss, accuracy=acc, valid=valid_acc)
 
 
 # ---------------------------------------------------------------- what it has learnt
@@ -261,7 +259,7 @@ def main(argv=None):
                            epochs=experiment.option(50, 'epochs of each training as set', quick=3),
                            learning_rate=experiment.option(2e-3, 'step size of the trainings as set; also run at 10 times and a tenth of it'),
                            batch_size=experiment.option(16, 'pictures per step of the trainings as set'),
-                           best_epochs=experiment.option(900, 'epochs of the best network', quick=4),
+                           best_epochs=experiment.option(600, 'epochs of the best network', quick=4),
                            resume=experiment.option(False, 'go on where an interrupted run with the same flags stopped', action='store_true'),
                            weights=experiment.option(None, 'evaluate these weights instead of training', metavar='FILE'),
                            train_on=experiment.option('real', 'what to train on', choices=['real', 'builtin', 'both']))
