@@ -106,18 +106,19 @@ WAYS = {c: (np.cumsum(weights), [prepare(w) for w in ways]) for c, (weights, way
 
 
 class Writer:
-    """n random hands, every property an array (n,); lengths in hundredths of a capital's height."""
+    """n random hands, every property an array (n,); lengths in hundredths of a capital's height. unsteady scales how much a hand strays:
+    1 for characters hastily filled into forms, less for a page that is meant to be read."""
 
-    def __init__(self, rng, n=1):
+    def __init__(self, rng, n=1, unsteady=1.0):
         self.n = n
         self.slant = rng.normal(0.22, 0.22, n)                      # x shift per unit of height
         self.width = np.exp(rng.normal(0.20, 0.18, n))
         self.roundness = rng.uniform(0, 0.7, n)                     # 0 keeps corners, 1 makes them curves
-        self.wobble = np.exp(rng.normal(np.log(3.0), 0.35, n))      # how far points stray
+        self.wobble = unsteady * np.exp(rng.normal(np.log(4.6), 0.35, n))      # how far points stray
         self.overshoot = rng.normal(0, 3, n)                        # of the strokes' ends
-        self.loose = np.exp(rng.normal(np.log(3.0), 0.4, n))        # how far strokes miss each other
+        self.loose = unsteady * np.exp(rng.normal(np.log(4.6), 0.4, n))        # how far strokes miss each other
         self.pen = np.exp(rng.normal(np.log(7.5), 0.30, n))         # radius
-        self.bend = rng.normal(0, 0.06, n)                          # straight lines curve
+        self.bend = rng.normal(0, 0.03, n)                          # straight lines curve
         self.habit = rng.random((n, len(SYMBOLS)))                  # which way of writing each character
 
 
@@ -166,7 +167,7 @@ def warp(path, writers, who, rng):
     x, y = path[..., 0] / 100 - 0.3, path[..., 1] / 100 - 0.5
     column = [z[:, k, None] for k in range(10)]
     y = y + 0.12 * column[0] * (0.25 - y**2)                                        # the middle higher or lower
-    x = x * (1 + 0.18 * column[1] * y) + (writers.bend[who, None] + 0.05 * column[2]) * (4 * y**2 - 1)
+    x = x * (1 + 0.18 * column[1] * y) + (writers.bend[who, None] + 0.03 * column[2]) * (4 * y**2 - 1)
     y = y * (1 + 0.12 * column[3] * x) + 0.10 * column[4] * (4 * x**2 - 0.2)
     x = x + 0.02 * column[5] * np.sin(7 * y + 6 * column[6])
     x = x * (writers.width[who, None] * np.exp(0.10 * column[7])) - (writers.slant[who, None] + 0.12 * column[8]) * y
@@ -383,7 +384,7 @@ def page(lines, rng, writer=None, difficulty=0.3, width=1200, pen=None):
     unknown = sorted(set(''.join(lines)) - set(CLASSES36 + ' .'))
     if unknown or not any(set(line) & set(CLASSES36) for line in lines):
         raise ValueError(f'cannot write {"".join(unknown)!r}: a page holds letters, digits, spaces and full stops' if unknown else 'nothing to write')
-    writer = writer or Writer(rng)
+    writer = writer or Writer(rng, unsteady=0.6)
     radii, opacity, grain, colours = PENS[pen or str(rng.choice(list(PENS)))]
     path, radius, down, text = lay_out(lines, writer, rng, difficulty, rng.uniform(*radii))
     paths, radius, shape, sheet = photograph(path, radius, down, rng, difficulty, width)
