@@ -191,11 +191,11 @@ def test_resuming_nothing_starts(tmp_path, capsys):
 def test_what_to_train_on(real_data_dir, tmp_path):
     """Built-in characters can replace the real training set, or be added to it; what is tested on is the real set in both."""
     sizes = {}
-    for choice in ('real', 'builtin', 'both'):
+    for choice in ('real', 'builtin', 'both', 'all'):
         run = experiment.start('q3', '', ['--data', str(real_data_dir), '--out', str(tmp_path)])
         train, valid, test = run_q3.load(run, choice)
         sizes[choice] = len(train.x), len(valid.x), len(test.x)
-    assert sizes == {'real': (10800, 3600, 1800), 'builtin': (720, 360, 1800), 'both': (11520, 3600, 1800)}
+    assert sizes == {'real': (10800, 3600, 1800), 'builtin': (720, 360, 1800), 'both': (11520, 3600, 1800), 'all': (14400, 3600, 1800)}
 
 
 @pytest.mark.real_data
