@@ -37,7 +37,7 @@ class Checks:
 
     def __call__(self, name, expected, got, holds):
         self.failed += not holds
-        print(f'  {name}: expected {expected} / got {got}{"" if holds else "   <-- WRONG"}')
+        print(f'  {name}: expected {expected} / got {got}{"" if holds else "   <-- does not hold"}')
 
 
 def check_parts(check, params, x, y, rng):
