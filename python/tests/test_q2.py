@@ -3,6 +3,7 @@ import json, subprocess, sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import nn, run_q2
 
