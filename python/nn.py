@@ -52,7 +52,8 @@ def forward(X, params, name='', activation=sigmoid):
 
     X (N, in) -> y (N, out); keeps params['cache_' + name] = (X, pre_act, post_act) for backwards().
     """
-    pre_act = X @ params['W' + name] + params['b' + name]
+    pre_act = X @ params['W' + name]
+    pre_act += params['b' + name]
     post_act = activation(pre_act)
     params['cache_' + name] = (X, pre_act, post_act)
     return post_act
@@ -65,8 +66,9 @@ def softmax(x):
     least 1, so nothing is divided by zero.
     """
     with np.errstate(over='ignore'):    # a difference too wide for the type becomes -inf, and its exp the right 0
-        e = np.exp(x - np.max(x, axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+        e = np.exp(x - x.max(axis=1, keepdims=True))
+    e /= e.sum(axis=1, keepdims=True)
+    return e
 
 
 def compute_loss_and_acc(y, probs):
@@ -79,9 +81,9 @@ def compute_loss_and_acc(y, probs):
     one. A probability of 0 counts as the smallest positive number of its type, so the loss stays finite.
     """
     smallest = np.finfo(probs.dtype if probs.dtype.kind == 'f' else float).tiny
-    loss = -np.sum(y * np.log(np.maximum(probs, smallest)))
-    acc = np.mean(np.argmax(y, axis=1) == np.argmax(probs, axis=1))
-    return float(loss), float(acc)
+    loss = -np.vdot(y, np.log(np.maximum(probs, smallest)))
+    right = np.count_nonzero(y.argmax(axis=1) == probs.argmax(axis=1))
+    return float(loss), right / len(y)
 
 
 # ---------------------------------------------------------------- Q2.3: backward
@@ -120,10 +122,16 @@ def get_random_batches(x, y, batch_size, rng=None):
 
     Every row is in exactly one batch, still beside its label; the last batch is shorter where batch_size does not divide N.
     """
+    return list(shuffled_batches(x, y, batch_size, rng))
+
+
+def shuffled_batches(x, y, batch_size, rng=None):
+    """What get_random_batches() lists, one batch at a time as it is asked for: no copy of the whole set is made, and a batch is still in the cache when used."""
     rng = np.random.default_rng() if rng is None else rng
     order = rng.permutation(len(x))
-    starts = range(0, len(x), batch_size)
-    return [(x[order[i:i + batch_size]], y[order[i:i + batch_size]]) for i in starts]
+    for i in range(0, len(x), batch_size):
+        rows = order[i:i + batch_size]
+        yield x[rows], y[rows]
 
 
 # ---------------------------------------------------------------- the training loop of questions 2, 3 and 5
@@ -181,11 +189,12 @@ def update(params, learning_rate, momentum=0.0, second=0.0):
             t = params['t_' + name] = params.get('t_' + name, 0) + 1
             params[name] -= learning_rate / (1 - momentum**t) * m / (np.sqrt(v / (1 - second**t)) + 1e-8)
             continue
-        step = -learning_rate * grad
+        step = learning_rate * grad
         if momentum:
-            step += momentum * params.get('m_' + name, 0)
-            params['m_' + name] = step
-        params[name] += step
+            m = params['m_' + name] = momentum * params.get('m_' + name, 0) - step
+            params[name] += m
+        else:
+            params[name] -= step
 
 
 def train_epoch(batches, params, layers, learning_rate, momentum=0.0, loss_function=cross_entropy, second=0.0):
