@@ -41,11 +41,15 @@ class Data:
             raise UserError(f'the data folder {named} does not exist; give another with --data DIR, or none to use data/')
         self.sets = {}
 
-    def find(self, name, files, make):
+    def find(self, name, files, make, builtin=False):
         """Folder that holds all of files (relative paths) of the set called name: the real one, or else the built-in one, made by handwriting.<make>().
+
+        builtin   the built-in one even where the real one is
 
         Raises UserError if some of the real files are there and some are not.
         """
+        if builtin:
+            return self.builtin(f'built-in {name}', files, make)
         there = [f for f in files if (self.folder / f).exists()]
         if len(there) == len(files):
             self.record(name, f'{self.folder.name}/{common_pattern(files)}')
@@ -58,7 +62,7 @@ class Data:
         return self.builtin(name, files, make)
 
     def builtin(self, name, files, make):
-        """As find(), but the built-in set whether the real one is there or not."""
+        """The folder of the built-in files, made if they are not there yet; recorded as the set called name."""
         if not all((BUILTIN / f).exists() for f in files):
             print(f'{name}: making it once in {BUILTIN}', flush=True)
             import handwriting      # late: only this one use
@@ -129,8 +133,7 @@ def load_nist36(split, data=None, dtype=np.float64, builtin=False):
     import scipy.io     # late: slow to import, and --help does not need it
     data = data or Data()
     files = [f'nist36_{s}.mat' for s in ('train', 'valid', 'test')]
-    folder = data.builtin('built-in NIST36', files, 'write_nist36') if builtin else data.find('NIST36', files, 'write_nist36')
-    path = folder / f'nist36_{split}.mat'
+    path = data.find('NIST36', files, 'write_nist36', builtin) / f'nist36_{split}.mat'
     try:
         content = scipy.io.loadmat(path)
     except Exception as error:         # scipy raises many kinds for a broken file
@@ -191,15 +194,15 @@ def psnr(original, reconstruction):
 
 # ---------------------------------------------------------------- question 7: folders for torchvision
 
-def mnist_folder(data):
-    """Folder for torchvision.datasets.MNIST(root=...): real if data has MNIST/raw, else built-in."""
-    return data.find('MNIST', [f'MNIST/raw/{s}-{k}' for s in ('train', 't10k') for k in ('images-idx3-ubyte', 'labels-idx1-ubyte')], 'write_mnist')
+def mnist_folder(data, builtin=False):
+    """Folder for torchvision.datasets.MNIST(root=...): real if data has MNIST/raw, else (or with builtin) built-in."""
+    return data.find('MNIST', [f'MNIST/raw/{s}-{k}' for s in ('train', 't10k') for k in ('images-idx3-ubyte', 'labels-idx1-ubyte')], 'write_mnist', builtin)
 
 
-def emnist_folder(data):
-    """Folder for torchvision.datasets.EMNIST(root=..., split='balanced'): real if data has EMNIST/raw, else built-in."""
+def emnist_folder(data, builtin=False):
+    """Folder for torchvision.datasets.EMNIST(root=..., split='balanced'): real if data has EMNIST/raw, else (or with builtin) built-in."""
     files = [f'EMNIST/raw/emnist-balanced-{s}-{k}' for s in ('train', 'test') for k in ('images-idx3-ubyte', 'labels-idx1-ubyte')]
-    return data.find('EMNIST', files, 'write_emnist')
+    return data.find('EMNIST', files, 'write_emnist', builtin)
 
 
 def flowers17_folder(data):

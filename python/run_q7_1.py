@@ -3,6 +3,7 @@
     python python/run_q7_1.py                             all four, then reads images/; about 25 minutes on two free cores, seconds with --quick
     python python/run_q7_1.py --only mnist                one part: fully_connected, mnist, nist36 or emnist (then also reads images/)
     python python/run_q7_1.py --read photo.jpg ...        reads photos with the saved EMNIST network; no training
+    python python/run_q7_1.py --train-on builtin          trains on the built-in handwriting only, tests on the real sets (with --out DIR, to keep the others)
     python python/run_q7_1.py --resume                    goes on after an interruption, from the last whole epoch
     torchrun --nproc_per_node=2 python/run_q7_1.py        the same on two processes (or GPUs, or machines: see torchrun)
 
@@ -39,13 +40,13 @@ CLASSES47 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt'              # EMN
 
 # ---------------------------------------------------------------- data: pictures (N, 1, H, W), upright, ink bright on 0; labels (N,)
 
-def load_nist36(split, data):
-    """NIST36 with the ink bright, as the other two sets have it."""
-    characters = datasets.load_nist36(split, data, dtype=np.float32)
+def load_nist36(split, data, builtin=False):
+    """NIST36 with the ink bright, as the other two sets have it. builtin: the built-in stand-in, even where the real files are."""
+    characters = datasets.load_nist36(split, data, dtype=np.float32, builtin=builtin)
     return 1 - datasets.upright(characters.x)[:, None].copy(), characters.labels
 
 
-def load_torchvision(kind, train, data, download=False):
+def load_torchvision(kind, train, data, download=False, builtin=False):
     """MNIST or EMNIST balanced through torchvision, as float32 in 0..1. EMNIST is stored transposed: turned upright here."""
     from torchvision.datasets import EMNIST, MNIST
     make = MNIST if kind == 'mnist' else lambda root, **rest: EMNIST(root, split='balanced', **rest)
@@ -54,7 +55,7 @@ def load_torchvision(kind, train, data, download=False):
             make(str(data.folder), train=train, download=True)
         except Exception as error:              # no network, a full disk, a broken archive ...
             raise experiment.UserError(f'{kind.upper()} could not be downloaded to {data.folder} ({error}); try again, or leave out --download') from None
-    folder = (datasets.mnist_folder if kind == 'mnist' else datasets.emnist_folder)(data)
+    folder = (datasets.mnist_folder if kind == 'mnist' else datasets.emnist_folder)(data, builtin)
     try:
         found = make(str(folder), train=train)
         x, y = found.data.numpy(), found.targets.numpy()
@@ -75,11 +76,12 @@ def hold_out(x, y):
 
 
 def load(part, run):
-    """(train, valid, test), each (x, y)."""
+    """(train, valid, test), each (x, y). With --train-on builtin the first two are built-in characters; the test set stays as it is."""
+    builtin = run.args.train_on == 'builtin'
     if part == 'nist36':
-        sets = tuple(load_nist36(split, run.data) for split in ('train', 'valid', 'test'))
+        sets = tuple(load_nist36(split, run.data, builtin and split != 'test') for split in ('train', 'valid', 'test'))
     else:
-        train, test = (load_torchvision(part, train, run.data, run.args.download) for train in (True, False))
+        train, test = (load_torchvision(part, train, run.data, run.args.download, builtin and train) for train in (True, False))
         sets = *hold_out(*train), test
     if not run.args.quick:
         return sets
@@ -317,6 +319,7 @@ def arguments(argv):
         epochs=option(None, "instead of the recipe's", type=int),
         batch_size=option(None, "instead of the recipe's", type=int),
         learning_rate=option(None, "instead of the recipe's", type=float),
+        train_on=option('real', 'what the convolutional networks train on; they are tested on the real sets either way', choices=['real', 'builtin']),
         resume=option(False, 'go on from where an interrupted run stopped'),
         download=option(False, 'let torchvision fetch MNIST and EMNIST (0.6 GB) into the data folder'))
     for name in ('epochs', 'batch_size', 'learning_rate'):
