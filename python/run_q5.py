@@ -6,13 +6,14 @@
 First as set: ReLU, total squared error, momentum, 100 epochs. That gives 15 to 16 dB and loses to PCA, which also keeps 32 numbers (17.11 dB on NIST36 rebuilt
 from EMNIST by-class), for three reasons:
 
-* units die: a ReLU that is 0 for every picture has no gradient and never comes back, and the code has only 32 of them;
 * the steps are small for a network that starts from noise: after 100 epochs the loss is still falling;
-* a code that must not be negative describes less than one with both signs, and PSNR is a logarithm: total squared error works on the worst pictures only.
+* units die: a ReLU that is 0 for every picture has no gradient and never comes back, and the code has only 32 of them;
+* a code that must not be negative describes less than one with both signs.
 
 The best network has the same sizes, and so the same 32 numbers, but its hidden units are linear and it starts as PCA (a linear autoencoder's optimum): the
 sigmoid at the end, which PCA lacks, then only has to be learnt. It minimises the noise in decibels, which is what PSNR measures, with Adam: 19.2 dB after 20
-epochs. In trials the start from PCA was worth 1.5 dB, the loss in decibels 0.3; ELU hidden units instead of linear ones, 0.05 after four times as long.
+epochs. One change after the other, on validation: Adam, 20 epochs on centred pictures, 17.0 dB; linear units 18.0 dB; the start from PCA 19.17 dB; the loss in
+decibels 19.23 dB.
 Writes q5_weights.pickle, results/q5.json and figures/q5_*.png; run_q6.py compares with PCA.
 """
 import time
@@ -26,7 +27,6 @@ SIZES = [1024, 32, 32, 32, 1024]
 NAMES = ['layer1', 'layer2', 'layer3', 'output']
 COURSE_LAYERS = list(zip(NAMES, [nn.relu, nn.relu, nn.relu, nn.sigmoid]))
 BEST_LAYERS = list(zip(NAMES, [nn.linear, nn.linear, nn.linear, nn.sigmoid]))
-SHOWN = 'AMS38'
 
 # the course's training
 COURSE_BATCH, COURSE_RATE, COURSE_MOMENTUM = 36, 3e-5, 0.9
@@ -49,7 +49,7 @@ def new_network(seed, dtype):
 
 
 def train_course(train, valid, epochs, seed):
-    """Q5.1: total squared error, momentum, learning rate x 0.9 every 20 epochs. Returns params and {'train': loss per picture, 'valid': PSNR} per epoch."""
+    """Q5.1: total squared error, momentum, learning rate x 0.9 every 20 epochs. Returns params and history: squared error per picture, PSNR."""
     params, history = new_network(seed, train.x.dtype), {'loss': [], 'psnr': []}
     batches = nn.get_random_batches(train.x, train.x, COURSE_BATCH, np.random.default_rng([seed, 1]))
     progress = experiment.Progress(epochs, every=20)
@@ -142,7 +142,7 @@ def course_runs(run, train, valid):
         params, history = train_course(train, valid, run.args.epochs, seed)
         runs.append((params, history, dead_units(train.x, params, COURSE_LAYERS)))
     params, history, _ = runs[0]
-    return params, history, {'psnr_valid': history['psnr'][-1], 'loss_train': history['loss'][-1] * len(train.x),
+    return params, history, {'psnr_valid': history['psnr'][-1], 'loss_train': history['loss'], 'epochs': run.args.epochs,
                              'psnr_seeds': [h['psnr'][-1] for _, h, _ in runs], 'dead_units': [dead for *_, dead in runs],
                              'seconds': (time.perf_counter() - started) / len(runs)}
 
@@ -167,7 +167,7 @@ def main(argv=None):
     experiment.table([['autoencoder as set', course['psnr_valid'], course['seconds']], ['autoencoder, best', best['psnr_valid'], best['seconds']],
                       ['PCA, 32 components', pca, '']], ['', 'valid PSNR, dB', 'seconds'])
     print(f'as set, over seeds: {min(course["psnr_seeds"]):.2f} to {max(course["psnr_seeds"]):.2f} dB; dead units of 96: {course["dead_units"]}')
-    shown = datasets.two_of_each(valid, *SHOWN)
+    shown = datasets.two_of_each(valid, *run_q6.SHOWN)
     x = valid.x[shown]
     run.figure('loss', figures.curves({'course': course_history['loss']}, 'epoch', 'squared error per picture'))
     longest = max(len(history['psnr']), len(course_history['psnr']))

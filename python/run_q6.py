@@ -14,6 +14,7 @@ import numpy as np
 import datasets, experiment, figures
 
 MOST = 256      # components of the curve
+SHOWN = 'AMS38' # two of each are shown, in question 5 too
 
 
 def fit(x, components):
@@ -57,7 +58,10 @@ def autoencoder(run):
     if not (results.exists() and weights.exists()):
         print('no autoencoder to compare with; train one with python/run_q5.py')
         return None, None
-    found = json.loads(results.read_text())
+    try:
+        found = json.loads(results.read_text())
+    except ValueError as error:
+        raise experiment.UserError(f'{experiment.shorten(results)} cannot be read ({error}); run python/run_q5.py again, or remove it') from None
     if found['data'] != run.data.used():
         print(f'the autoencoder of {experiment.shorten(results)} was trained on {found["data"]}; not compared')
         return None, None
@@ -109,7 +113,7 @@ def main(argv=None):
     found, weights = autoencoder(run)
     print_table({'parameters': mean.size + projection.size, 'code_length': components, 'psnr': psnr, 'seconds': seconds}, found)
     draw_curve(run, curve, components, found)
-    shown = datasets.two_of_each(valid, *'AMS38')
+    shown = datasets.two_of_each(valid, *SHOWN)
     rows = {'original': valid.x[shown]}
     if found:
         import run_q5

@@ -95,6 +95,9 @@ def test_command_beats_pca_and_keeps_its_word(tmp_path):
     result = run_q5.main(['--quick', '--out', str(tmp_path), '--course-seeds', '1', '--best-epochs', '6'])
     assert json.loads((tmp_path / 'results' / 'q5.json').read_text()) == result and result['data'] == 'built-in handwriting'
     assert result['best']['psnr_valid'] > result['pca_psnr_valid'] > result['course']['psnr_valid'] > 5
+    course = result['course']
+    assert len(course['loss_train']) == course['epochs'] == 3 and (np.diff(course['loss_train']) < 0).all() and course['loss_train'][0] < 1024
+    assert course['psnr_seeds'][0] == course['psnr_valid'] and len(course['psnr_seeds']) == len(course['dead_units']) == 1
     assert {p.name for p in (tmp_path / 'figures').iterdir()} == {'q5_loss.png', 'q5_psnr.png', 'q5_reconstructions.png'}
     weights = experiment.load_pickle(tmp_path / 'q5_weights.pickle')
     assert [weights['W' + name].shape for name in run_q5.NAMES] == [(1024, 32), (32, 32), (32, 32), (32, 1024)] and len(weights) == 8

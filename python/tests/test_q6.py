@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import skimage.metrics
 
-import datasets, experiment, run_q5, run_q6
+import datasets, experiment, figures, run_q5, run_q6
 
 
 @pytest.fixture(scope='module')
@@ -54,11 +54,20 @@ def test_command_alone(tmp_path, capsys):
     assert 'run_q5.py' in capsys.readouterr().out
 
 
-def test_command_beside_an_autoencoder(tmp_path, capsys):
+def test_command_beside_an_autoencoder(tmp_path, capsys, monkeypatch):
     q5 = run_q5.main(['--quick', '--out', str(tmp_path), '--course-seeds', '1', '--best-epochs', '1'])
+    drawn, _ = [], capsys.readouterr()
+    monkeypatch.setattr(figures, 'side_by_side', lambda **rows: drawn.append(rows) or figures.new()[0])
     assert run_q6.main(['--out', str(tmp_path)])['autoencoder_psnr'] == q5['best']['psnr_valid']
+    assert list(drawn[0]) == ['original', 'autoencoder', 'PCA'] and all(row.shape == (10, 1024) for row in drawn[0].values())
+    table = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith('  ') and ' 32 ' in line]
+    assert [(row[-4], row[-3]) for row in table] == [('33792', '32'), ('68704', '32'), ('68704', '32')]
+    assert [float(row[-2]) for row in table[1:]] == pytest.approx([q5['course']['psnr_valid'], q5['best']['psnr_valid']], abs=0.006)
     (tmp_path / 'results' / 'q5.json').write_text(json.dumps(q5 | {'data': 'another set'}))
     assert run_q6.main(['--out', str(tmp_path)])['autoencoder_psnr'] is None and 'another set' in capsys.readouterr().out
+    (tmp_path / 'results' / 'q5.json').write_text('{')
+    with pytest.raises(experiment.UserError, match='q5.json'):
+        run_q6.main(['--out', str(tmp_path)])
 
 
 @pytest.mark.parametrize('components', ['0', '257', '-3'])
