@@ -3,8 +3,8 @@
     python python/run_q5.py                    the course's training with five seeds, then the best one: about 3 minutes on two cores
     python python/run_q5.py --course-seeds 1   one seed only: less than a minute
 
-First as set: ReLU, total squared error, momentum, 100 epochs. That gives 15 to 16 dB and loses to PCA, which also keeps 32 numbers (17.11 dB on NIST36 rebuilt
-from EMNIST by-class), for three reasons:
+First as set: ReLU, total squared error, momentum, 100 epochs. That gives about 16 dB, depending on the seed, and loses to PCA, which also keeps
+32 numbers (17.11 dB on NIST36 rebuilt from EMNIST by-class), for three reasons:
 
 * the steps are small for a network that starts from noise: after 100 epochs the loss is still falling;
 * units die: a ReLU that is 0 for every picture has no gradient and never comes back, and the code has only 32 of them;
