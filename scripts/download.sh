@@ -35,7 +35,8 @@ transfer() {
         curl --fail --location --silent --show-error --retry 2 --connect-timeout 30 --speed-limit 1 --speed-time 60 --continue-at - --output "$2" "$1"
     else
         "${PYTHON:-python3}" -c '
-import http.client, os, shutil, sys, urllib.request
+import http.client, os, shutil, signal, sys, urllib.request
+signal.signal(signal.SIGINT, signal.SIG_DFL)        # Ctrl-C ends this and the script, without a traceback
 url, file = sys.argv[1:]
 have = os.path.getsize(file) if os.path.exists(file) else 0
 request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})

@@ -8,6 +8,7 @@
 # What is there already is left alone. A download must be the course's files to the byte (git's fingerprints, below) and is put in place only when it is.
 # --from takes other builds of the same data too, says so, brings along MNIST/, EMNIST/, flowers and squeezenet1_1*.pth where DIR has them, and never writes to DIR.
 # NN_DATA_URL names a mirror that holds the two zip files.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"           # sh get_data.sh
 set -eu
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 source "$here/setup.sh"

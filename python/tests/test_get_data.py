@@ -2,7 +2,7 @@
 
 The script is copied to a small checkout in a temporary folder, with the fingerprints of made-up files in place of the course's.
 """
-import http.server, os, re, shutil, subprocess, sys, threading, zipfile
+import http.server, os, re, shutil, signal, subprocess, sys, threading, time, zipfile
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +67,12 @@ def checkout(tmp_path):
 
 
 class Site(http.server.ThreadingHTTPServer):
-    """Serves folder at .url, ranges included; .asked lists (path, Range); .breaks_after cuts every answer short by closing the connection."""
+    """Serves folder at .url, ranges included; .asked lists (path, Range); .breaks_after cuts every answer short by closing the connection, .stalls keeps it open."""
 
     def __init__(self, folder, checkout):
         super().__init__(('127.0.0.1', 0), Handler)
-        self.folder, self.url, self.asked, self.breaks_after = folder, f'http://127.0.0.1:{self.server_port}', [], None
+        self.folder, self.url, self.asked = folder, f'http://127.0.0.1:{self.server_port}', []
+        self.breaks_after, self.stalls = None, threading.Event()
         folder.mkdir()
         write_zip(folder / 'data.zip', {f'data/{name}': checkout.files[name] for name in CHARACTERS} | {'__MACOSX/._nist36_train.mat': b'x'})
         write_zip(folder / 'images.zip', {name: checkout.files[name] for name in PICTURES})
@@ -95,6 +96,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header('Content-Range', f'bytes {begin}-{len(content) - 1}/{len(content)}')
         self.end_headers()
         self.wfile.write(content[begin:][:self.server.breaks_after])
+        if self.server.stalls.is_set():
+            self.wfile.flush()
+            time.sleep(5)
 
     def log_message(self, *args):
         pass
@@ -168,6 +172,42 @@ def test_interrupted_and_resumed(checkout, site, tmp_path, tool):
     site.asked.clear()
     assert checkout.run(url=site.url, path=path).returncode == 0 and checkout.complete()
     assert ('/data.zip', f'bytes={got}-') in site.asked
+
+
+@pytest.mark.parametrize('tool', ['wget', 'curl', None])
+def test_ctrl_c_stops_it_and_it_goes_on_later(checkout, site, tmp_path, tool):
+    path = path_with(tmp_path, *([tool] if tool else []))
+    if tool and not (path / tool).exists():
+        pytest.skip(f'{tool} is not installed here')
+    site.breaks_after = 9000
+    site.stalls.set()
+    env = {**os.environ, 'PYTHON': sys.executable, 'NN_DATA_URL': site.url, 'no_proxy': '*', 'PATH': str(path)}
+    running = subprocess.Popen([shutil.which('bash'), checkout.top / 'scripts' / 'get_data.sh'], env=env, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    while not site.asked and running.poll() is None:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=20)
+    assert running.returncode == -signal.SIGINT and 'Traceback' not in said
+    assert not set(checkout.there()) & set(checkout.files) and {path for path, _ in site.asked} == {'/data.zip'}
+    site.breaks_after = None
+    site.stalls.clear()
+    assert checkout.run(url=site.url, path=path).returncode == 0 and checkout.complete()
+
+
+def test_a_server_that_cannot_go_on_in_the_middle(checkout, site, monkeypatch, tmp_path):
+    """It sends the whole file again, which must not be hung on to the part that is there."""
+    (checkout.top / 'data').mkdir()
+    (checkout.top / 'data' / 'data.zip.part').write_bytes((site.folder / 'data.zip').read_bytes()[:9000])
+    monkeypatch.setattr(Handler, 'do_GET', lambda self, answer=Handler.do_GET: (self.headers.__delitem__('Range'), answer(self)))
+    assert checkout.run(url=site.url).returncode == 0 and checkout.complete()
+
+
+def test_started_by_sh(checkout, site):
+    env = {**os.environ, 'PYTHON': sys.executable, 'NN_DATA_URL': site.url, 'no_proxy': '*'}
+    done = subprocess.run(['sh', 'get_data.sh'], cwd=checkout.top / 'scripts', env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and checkout.complete(), done
 
 
 def test_part_that_is_whole_already(checkout, site):
