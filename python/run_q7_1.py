@@ -1,11 +1,16 @@
 """Question 7.1: the characters again, in PyTorch: a fully connected network, then convolutional ones on MNIST, NIST36 and EMNIST.
 
     python python/run_q7_1.py                             all four, then reads images/; about 25 minutes on two free cores, seconds with --quick
-    python python/run_q7_1.py --only mnist                one part: fully_connected, mnist, nist36 or emnist (then also reads images/)
+    python python/run_q7_1.py --only mnist                some parts: fully_connected, mnist, nist36, emnist (which then reads images/)
     python python/run_q7_1.py --read photo.jpg ...        reads photos with the saved EMNIST network; no training
+    python python/run_q7_1.py --seed 1 --out DIR          once more with other random numbers; a mean over seeds says more than one of them
     python python/run_q7_1.py --train-on builtin          trains on the built-in handwriting only, tests on the real sets (with --out DIR, to keep the others)
     python python/run_q7_1.py --resume                    goes on after an interruption, from the last whole epoch
-    torchrun --nproc_per_node=2 python/run_q7_1.py        the same on two processes (or GPUs, or machines: see torchrun)
+    torchrun --nproc_per_node=2 python/run_q7_1.py        the same on two processes, or GPUs; on two machines, typed on each of them (HOST is the first):
+    torchrun --nnodes=2 --nproc_per_node=1 --rdzv_backend=c10d --rdzv_endpoint=HOST:29500 python/run_q7_1.py
+
+What more processes are worth is in the results file, as "processes" and "seconds_per_epoch" of each part; one epoch is enough to see it:
+python python/run_q7_1.py --only nist36 --epochs 1 --out DIR, then the same by torchrun.
 
 7.1.1 repeats question 3 with torch: from the same weights and in the same order its loss is that of nn.py. 7.1.2 to 7.1.4 train one small convolutional
 network, CharacterNet, on three sets; the one for EMNIST then reads the boxes that findLetters finds on the photos. Settings were chosen on validation
@@ -30,7 +35,7 @@ RECIPES = {
     'nist36': dict(epochs=48, batch_size=64, learning_rate=3e-3, width=24, gentle=8),
     'emnist': dict(epochs=11, batch_size=128, learning_rate=4e-3, width=24, gentle=2),
 }
-QUICK = dict(epochs=1, width=8, pictures=1500)      # of each set, under --quick
+QUICK = dict(epochs=2, width=8, pictures=1500)      # of each set, under --quick
 KEPT = [*PARTS, 'photos', 'readers', 'characters', 'edits', 'lines_exact', 'lines']       # what --only and --read leave of earlier results
 READER, BOTH = 'EMNIST network', 'both networks'
 SCORES = ('characters', 'edits', 'lines_exact', 'lines_true')
@@ -54,7 +59,8 @@ def load_torchvision(kind, train, data, download=False, builtin=False):
         try:
             make(str(data.folder), train=train, download=True)
         except Exception as error:              # no network, a full disk, a broken archive ...
-            raise experiment.UserError(f'{kind.upper()} could not be downloaded to {data.folder} ({error}); try again, or leave out --download') from None
+            raise experiment.UserError(f'{kind.upper()} could not be downloaded to {data.folder} ({" ".join(str(error).split())}); '
+                                       'try again, or leave out --download') from None
     folder = (datasets.mnist_folder if kind == 'mnist' else datasets.emnist_folder)(data, builtin)
     try:
         found = make(str(folder), train=train)
@@ -110,10 +116,11 @@ def fully_connected(run, recipe):
     nn.initialize_weights(1024, recipe['hidden'], params, 'layer1', rng=run.rng)
     nn.initialize_weights(recipe['hidden'], 36, params, 'output', rng=run.rng)
     net = torch_nets.to_device(torch_nets.FullyConnected(params))
-    batches = torch_nets.Batches(train.x, train.labels, recipe['batch_size'], seed=run.args.seed)
+    seen, seen_valid, seen_test = ((torch.as_tensor(part.x).to(torch_nets.precision()), part.labels) for part in (train, valid, test))
+    batches = torch_nets.Batches(*seen, recipe['batch_size'], seed=run.args.seed)
     # nn.py sums the gradient over the batch and takes plain steps
     optimiser = torch.optim.SGD(net.parameters(), lr=recipe['learning_rate'])
-    history = torch_nets.fit(net, batches, (valid.x, valid.labels), epochs=recipe['epochs'], optimiser=optimiser, schedule=torch_nets.constant, mean=False,
+    history = torch_nets.fit(net, batches, seen_valid, epochs=recipe['epochs'], optimiser=optimiser, schedule=torch_nets.constant, mean=False,
                              file=run.weights / weights_name('fully_connected', run.args.quick), resume=run.args.resume, label='7.1.1')
     by_hand = numpy_losses(params, train, batches.order, recipe['epochs'], recipe['batch_size'], recipe['learning_rate'])
     torch_losses = [h['loss'] for h in history]
@@ -123,7 +130,7 @@ def fully_connected(run, recipe):
         run.figure('fully_connected', figures.same_curves({'numpy': by_hand, 'torch': torch_losses}, 'epoch', 'mean training loss'))
         percents = {label: [100 * h[key] for h in history] for label, key in (('training', 'accuracy'), ('validation', 'valid_accuracy'))}
         run.figure('fully_connected_accuracy', figures.curves(percents, 'epoch', 'accuracy, %'))
-    return {**summary(net, history, (train.x, train.labels), (test.x, test.labels)), 'largest_loss_difference': difference}
+    return {**summary(net, history, run, seen, seen_test), 'largest_loss_difference': difference}
 
 
 # ---------------------------------------------------------------- 7.1.2 to 7.1.4: convolutional networks
@@ -145,7 +152,7 @@ def convolutional(part, run, recipe):
         torch_nets.balance(net, train[1])
         if torch_nets.rank() == 0:
             torch_nets.save(net.state_dict(), run.weights / weights_name(part, run.args.quick))
-    result = summary(net, history, train, test) | {'valid_mean_recall': torch_nets.mean_recall(net, *valid)}
+    result = summary(net, history, run, train, test) | {'valid_mean_recall': torch_nets.mean_recall(net, *valid)}
     if torch_nets.rank() == 0:
         draw(part, run, net, history, batches, test, classes)
     return result
@@ -168,16 +175,16 @@ def draw(part, run, net, history, batches, test, classes):
     run.figure(f'{part}_distorted', figures.image_grid(x[:64, 0].cpu().numpy(), columns=16))
 
 
-def summary(net, history, train, test):
+def summary(net, history, run, train, test):
     """What the results file says about one network."""
     result = {
         'train_accuracy': torch_nets.evaluate(net, *train)[1], 'valid_accuracy': max(h['valid_accuracy'] for h in history),
         'test_accuracy': torch_nets.evaluate(net, *test)[1], 'test_pictures': len(test[1]), 'epochs': len(history),
         'parameters': torch_nets.count_parameters(net), 'seconds_per_epoch': float(np.median([h['seconds'] for h in history])),
-        'processes': torch_nets.world(), 'history': history,
+        'processes': torch_nets.world(), 'seed': run.args.seed, 'history': history,
     }
     torch_nets.say('  train {train_accuracy:.2%}  valid {valid_accuracy:.2%}  test {test_accuracy:.2%}  {parameters} parameters  '
-                   '{seconds_per_epoch:.1f} s an epoch'.format(**result))
+                   '{seconds_per_epoch:.1f} s an epoch, processes: {processes}'.format(**result))
     return result
 
 
@@ -283,10 +290,10 @@ def read_photos(run, paths):
 
 # ---------------------------------------------------------------- the whole question
 
-def train_parts(run):
-    """Train what --only names, or everything; returns {part: summary}."""
+def train_parts(run, parts):
+    """Train the named parts; returns {part: summary}."""
     results = {}
-    for part in run.args.only or PARTS:
+    for part in parts:
         recipe = dict(RECIPES[part])
         if run.args.quick:
             recipe |= {name: QUICK[name] for name in ('epochs', 'width') if name in recipe}
@@ -298,15 +305,17 @@ def train_parts(run):
 
 
 def earlier(run):
-    """The parts that an earlier run left in the results file: --only and --read replace their own part and keep the others."""
-    path = run.results / 'q7_1.json'
-    if run.args.quick or not path.exists():
-        return {}
+    """The parts that an earlier run on the same data left in the results file: --only and --read replace their own part and keep the others."""
     try:
-        record = json.loads(path.read_text())
-        return {part: record[part] for part in KEPT if part in record}
-    except (ValueError, TypeError):
+        record = json.loads((run.results / 'q7_1.json').read_text())
+        sets, parts = record['data_sets'], {part: record[part] for part in KEPT if part in record}
+        same = all(sets.get(name, source) == source for name, source in run.data.sets.items() if name != 'photos')
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+    if run.args.quick or record.get('quick') or not same:
+        return {}
+    run.data.sets = sets | run.data.sets
+    return parts
 
 
 def arguments(argv):
@@ -332,13 +341,17 @@ def main(argv=None):
     torch_nets.join()
     with contextlib.redirect_stdout(sys.stdout if torch_nets.rank() == 0 else None):
         run = arguments(argv)
-        results = earlier(run)
+        parts = [] if run.args.read is not None else run.args.only or PARTS
         paths = datasets.photos(run.args.read or ())
-        if run.args.read is None:
-            results |= train_parts(run)
-        if torch_nets.rank() == 0 and (run.args.read is not None or 'emnist' in (run.args.only or PARTS)):
+        results = train_parts(run, parts)
+        if torch_nets.rank() > 0:
+            return None
+        if run.args.read is not None or 'emnist' in parts:
             results |= read_photos(run, paths)
-        return run.finish(**results) if torch_nets.rank() == 0 else None
+        record = run.finish(**earlier(run) | results)
+        for part in parts:
+            torch_nets.forget(run.weights / weights_name(part, run.args.quick))
+        return record
 
 
 if __name__ == '__main__':

@@ -15,7 +15,8 @@ A script uses it like this:
 
 Started by `torchrun --nproc_per_node=2 python/run_q7_1.py`, every process runs the same lines on its share of each batch: the draws are
 made for the whole batch on every rank and each takes every world-size-th row, gradients are averaged by DistributedDataParallel, batch
-normalisation and metrics sum over the ranks. The result is that of one process up to rounding. Only rank 0 prints and writes.
+normalisation and metrics sum over the ranks. The result is that of one process up to rounding, or, with dropout, up to what is dropped. Only rank 0 prints and
+writes.
 """
 import atexit, contextlib, math, os, time
 from pathlib import Path
@@ -73,6 +74,11 @@ def device():
     return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
 
 
+def precision():
+    """The most precise float type of the device: float64, which MPS lacks."""
+    return torch.float32 if device().type == 'mps' else torch.float64
+
+
 def to_device(net):
     """net on the device; convolutions run about 15 % faster on the CPU with channels last in memory."""
     return net.to(device(), memory_format=torch.channels_last)
@@ -87,7 +93,7 @@ def _summed(*numbers):
     """The numbers, summed over all ranks."""
     if world() == 1:
         return numbers
-    total = torch.tensor(numbers, dtype=torch.float32 if device().type == 'mps' else torch.float64, device=device())
+    total = torch.tensor(numbers, dtype=precision(), device=device())
     dist.all_reduce(total)
     return tuple(total.tolist())
 
@@ -98,11 +104,13 @@ class FullyConnected(nn.Sequential):
     """Question 3's network: in -> hidden sigmoid units -> classes, on rows or pictures. `forward` returns scores; softmax is part of the loss.
 
     params  nn.py's dictionary to start from: Wlayer1 (in, hidden), blayer1, Woutput (hidden, classes), boutput; torch stores W transposed
+
+    Its weights, and what it is shown, are of the type `precision()`.
     """
 
-    def __init__(self, params, dtype=torch.float64):
+    def __init__(self, params):
         (inputs, hidden), classes = params['Wlayer1'].shape, len(params['boutput'])
-        super().__init__(nn.Linear(inputs, hidden, dtype=dtype), nn.Sigmoid(), nn.Linear(hidden, classes, dtype=dtype))
+        super().__init__(nn.Linear(inputs, hidden, dtype=precision()), nn.Sigmoid(), nn.Linear(hidden, classes, dtype=precision()))
         with torch.no_grad():
             for layer, name in ((self[0], 'layer1'), (self[2], 'output')):
                 layer.weight.copy_(torch.from_numpy(params['W' + name].T))
@@ -112,15 +120,30 @@ class FullyConnected(nn.Sequential):
         return super().forward(x.flatten(1))
 
 
+class _SumOverRanks(torch.autograd.Function):
+    """The sum of a tensor over all ranks, and of the gradients that come back: what one rank puts in is in the sum of each."""
+
+    @staticmethod
+    def forward(context, x):
+        x = x.clone()
+        dist.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(context, grad):
+        grad = grad.contiguous().clone()
+        dist.all_reduce(grad)
+        return grad
+
+
 class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation over the batch of all ranks together (torch's own SyncBatchNorm wants GPUs)."""
 
     def forward(self, x):
         if world() == 1 or not self.training:
             return super().forward(x)
-        import torch.distributed.nn as summing  # its all_reduce passes gradients on
         rows = x.new_full((1,), x.numel() / x.shape[1])
-        moments = summing.all_reduce(torch.cat([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)), rows]))
+        moments = _SumOverRanks.apply(torch.cat([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)), rows]))
         count = moments[-1].detach()
         mean, square = (moments[:-1] / count).chunk(2)
         var = square - mean * mean
@@ -252,6 +275,8 @@ class Distort:
         knots = torch.randn(n, 2, self.knots, self.knots, generator=generator)[keep]
         pen = torch.rand(n, 2, generator=generator)[keep]
         x = x[keep]
+        if not len(x):              # the last batch can have fewer rows than there are ranks
+            return x
         grid = self.affine(normal, height, width)
         field = F.interpolate(knots, (height, width), mode='bicubic', align_corners=True)
         grid = grid + (field * (2 * self.bend / width)).permute(0, 2, 3, 1)
@@ -350,6 +375,10 @@ def _copy(state):
     return {name: value.detach().clone() for name, value in state.items()}
 
 
+def _to_device(state):
+    return {name: value.to(device()) for name, value in state.items()}
+
+
 def fit(net, batches, valid, *, epochs, optimiser, schedule=one_cycle, smoothing=0.0, average=None, mean=True, file=None, resume=False,
         label=''):
     """Train net and leave the weights that were best on validation in it; returns the history.
@@ -361,18 +390,18 @@ def fit(net, batches, valid, *, epochs, optimiser, schedule=one_cycle, smoothing
     smoothing  label smoothing, 0..1
     average    decay of a running average of the weights, which is then what is validated and kept; None for none
     mean       True: the gradient is the batch's mean, as usual in torch; False: the sum, as in nn.py
-    file       where the best weights (a state dict) go at the end, and after every epoch, in *.checkpoint.pt, what --resume needs
+    file       where the best weights (a state dict) go at the end, and after every epoch, in *.checkpoint.pt, what --resume needs; that stays until
+               `forget(file)`, so that a script of several trainings can be resumed without repeating those that were done
     resume     go on from that checkpoint if it is there
     label      begins each printed line
 
     returns a list with a dict per epoch: loss, accuracy (training, with distortion and dropout on), valid_loss, valid_accuracy, seconds
     """
     rates = [group['lr'] for group in optimiser.param_groups]
-    kept = _Kept(net, optimiser, average, file, plan={'epochs': epochs, 'steps': len(batches), 'rates': rates})
+    kept = _Kept(net, optimiser, average, file, plan={'epochs': epochs, 'steps': len(batches), 'rates': rates, 'seed': batches.seed})
     if resume:
         kept.load()
-    # DDP would broadcast buffers at each step: they are equal already.
-    model = nn.parallel.DistributedDataParallel(net, broadcast_buffers=False) if world() > 1 else net
+    model = nn.parallel.DistributedDataParallel(net) if world() > 1 else net
     for epoch in range(len(kept.history), epochs):
         began, loss, right, count = time.perf_counter(), 0.0, 0, 0
         net.train()
@@ -391,8 +420,21 @@ def fit(net, batches, valid, *, epochs, optimiser, schedule=one_cycle, smoothing
     net.load_state_dict(kept.best)
     if file and rank() == 0:
         save(kept.best, file)
-        kept.checkpoint.unlink(missing_ok=True)
     return kept.history
+
+
+def _checkpoint(file):
+    return Path(file).with_suffix('.checkpoint.pt')
+
+
+def forget(file):
+    """Remove the checkpoint of the training whose weights are in file: the script is done."""
+    _checkpoint(file).unlink(missing_ok=True)
+
+
+def _generators():
+    """Where torch's global random numbers come from: the CPU's generator and the device's, which dropout uses there."""
+    return [torch] if device().type == 'cpu' else [torch, getattr(torch, device().type)]
 
 
 class _Kept:
@@ -402,7 +444,7 @@ class _Kept:
         self.net, self.optimiser, self.plan = net, optimiser, plan
         self.average = _copy(net.state_dict()) if average else None
         self.best, self.history = _copy(net.state_dict()), []
-        self.checkpoint = Path(file).with_suffix('.checkpoint.pt') if file else None
+        self.checkpoint = _checkpoint(file) if file else None
 
     def validate(self, valid, began, **numbers):
         """Measure on validation, with the averaged weights if there are any, and keep the weights if they are the best so far."""
@@ -419,20 +461,31 @@ class _Kept:
     def save(self):
         if self.checkpoint and rank() == 0:
             save({'plan': self.plan, 'net': self.net.state_dict(), 'optimiser': self.optimiser.state_dict(), 'average': self.average,
-                  'best': self.best, 'history': self.history, 'random': torch.get_rng_state()}, self.checkpoint)
+                  'best': self.best, 'history': self.history, 'random': [g.get_rng_state() for g in _generators()]}, self.checkpoint)
 
-    def load(self):
-        """Go on from the checkpoint if there is one; it must belong to the same plan."""
+    def read(self):
+        """What is in the checkpoint, None if there is none; it must belong to the same plan."""
         if not self.checkpoint or not self.checkpoint.exists():
-            return say('nothing to resume: starting from the beginning')
+            return None
         state = load(self.checkpoint)
         if state.get('plan') != self.plan:
             raise UserError(f'{self.checkpoint}: belongs to a run with other settings ({state.get("plan")}, now {self.plan}); '
                             'use those, or leave out --resume')
+        return state
+
+    def load(self):
+        """Go on from the checkpoint if there is one. Rank 0 reads it for all: the other machines need not have the file."""
+        found = [self.read() if rank() == 0 else None]
+        if world() > 1:
+            dist.broadcast_object_list(found)
+        state = found[0]
+        if state is None:
+            return say('nothing to resume: starting from the beginning')
         self.net.load_state_dict(state['net'])
         self.optimiser.load_state_dict(state['optimiser'])
-        torch.set_rng_state(state['random'])
-        self.average, self.best, self.history = state['average'], state['best'], state['history']
+        for generator, numbers in zip(_generators(), state['random']):
+            generator.set_rng_state(numbers)
+        self.best, self.average, self.history = _to_device(state['best']), state['average'] and _to_device(state['average']), state['history']
         say(f'resuming after epoch {len(self.history)}')
 
 
@@ -453,7 +506,7 @@ def save(state, file):
 
 
 def load(file):
-    """The state dict in `file`, on the device. weights_only: a file from elsewhere cannot run code."""
+    """What `save` wrote to file, on the CPU. weights_only: a file from elsewhere cannot run code."""
     file = Path(file)
     if not file.is_file():
         raise UserError(f'{file}: not found; train first, without --read')

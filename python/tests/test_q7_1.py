@@ -40,11 +40,11 @@ class Interrupted(torch_nets.Batches):
         return super().__call__(epoch)
 
 
-def train(file=None, epochs=3, resume=False, last=None, width=4, schedule=torch_nets.one_cycle, learning_rate=5e-3):
+def train(file=None, epochs=3, resume=False, last=None, width=4, schedule=torch_nets.one_cycle, learning_rate=5e-3, seed=0):
     """A short training on four classes; returns (net, history)."""
     torch_nets.seed(0)
     net = torch_nets.CharacterNet(4, width=width)
-    batches = Interrupted(*pictures(), 16, torch_nets.Distort(), seed=0)
+    batches = Interrupted(*pictures(), 16, torch_nets.Distort(), seed=seed)
     batches.last = last
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate)
     history = torch_nets.fit(net, batches, pictures(6, seed=1), epochs=epochs, optimiser=optimiser, schedule=schedule, average=0.9, file=file,
@@ -107,6 +107,15 @@ def test_distortion_is_the_same_for_a_share_of_the_batch():
     assert (whole - x).abs().mean() > 0.01
 
 
+def test_share_without_rows(monkeypatch):
+    """The last batch has one row, and this is the second of two ranks: an empty share that the network takes."""
+    monkeypatch.setattr(torch_nets, 'rank', lambda: 1)
+    monkeypatch.setattr(torch_nets, 'world', lambda: 2)
+    shares = list(torch_nets.Batches(*pictures(9, classes='A'), 4, torch_nets.Distort())(0))
+    assert [(len(x), len(y), rows) for x, y, rows in shares] == [(2, 2, 4), (2, 2, 4), (0, 0, 1)]
+    assert torch_nets.CharacterNet(4, width=4).eval()(shares[-1][0]).shape == (0, 4)
+
+
 def test_distortion_of_nothing_changes_nothing():
     x, _ = pictures(2)
     still = torch_nets.Distort(degrees=0, shear=0, scale=0, shift=0, bend=0, pen=0)
@@ -162,7 +171,11 @@ def test_resume_equals_no_interruption(tmp_path):
     same_weights(parts, whole, rtol=0, atol=0)
     assert [h['loss'] for h in resumed] == [h['loss'] for h in history]
     same_weights(torch_nets.load(tmp_path / 'parts.pt'), parts, rtol=0, atol=0)
-    assert not (tmp_path / 'parts.checkpoint.pt').exists()
+    # what is done is not done again, until it is forgotten
+    _, again = train(tmp_path / 'parts.pt', epochs=4, resume=True)
+    assert again == resumed
+    torch_nets.forget(tmp_path / 'parts.pt')
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['parts.pt', 'whole.checkpoint.pt', 'whole.pt']
 
 
 def test_resume_refuses_another_plan(tmp_path):
@@ -170,6 +183,8 @@ def test_resume_refuses_another_plan(tmp_path):
         train(tmp_path / 'a.pt', epochs=4, last=1)
     with pytest.raises(experiment.UserError, match='other settings'):
         train(tmp_path / 'a.pt', epochs=5, resume=True)
+    with pytest.raises(experiment.UserError, match='other settings'):
+        train(tmp_path / 'a.pt', epochs=4, resume=True, seed=1)
 
 
 def test_weights_of_another_network_and_broken_files(tmp_path):
@@ -218,6 +233,15 @@ def test_broken_idx_file_is_one_clear_line(tmp_path):
     raw.write_bytes(raw.read_bytes()[:1000])
     with pytest.raises(experiment.UserError, match='MNIST'):
         run_q7_1.load_torchvision('mnist', True, datasets.Data(tmp_path))
+
+
+def test_failed_download_is_one_line(tmp_path, monkeypatch):
+    def fail(self):
+        raise RuntimeError('Error downloading a.gz:\nTried https://b.org, got:\nno network\n')
+    monkeypatch.setattr('torchvision.datasets.MNIST.download', fail)
+    with pytest.raises(experiment.UserError, match='MNIST could not be downloaded.*no network') as caught:
+        run_q7_1.load_torchvision('mnist', True, datasets.Data(tmp_path), download=True)
+    assert '\n' not in str(caught.value)
 
 
 def test_held_out_pictures_are_not_trained_on():
@@ -303,6 +327,43 @@ def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp('data')
     handwriting.write_nist36(folder, per_class=(6, 2, 2))
     return folder
+
+
+@pytest.mark.parametrize('precision, difference', [(torch.float64, 1e-9), (torch.float32, 1e-3)])
+def test_fully_connected_learns_and_follows_numpy(tmp_path, monkeypatch, precision, difference):
+    """Forty epochs on twenty built-in pictures of each class: 36 classes, so chance is 3 %. float32 is what a device without float64 gets."""
+    monkeypatch.setattr(torch_nets, 'precision', lambda: precision)
+    result = run_q7_1.main(['--only', 'fully_connected', '--epochs', '40', '--learning-rate', '0.005', '--out', str(tmp_path)])['fully_connected']
+    assert result['test_accuracy'] > 0.4 and result['seed'] == 0 and result['processes'] == 1
+    assert result['largest_loss_difference'] < difference
+    assert torch_nets.load(tmp_path / 'q7_1_fully_connected.pt')['0.weight'].dtype == precision
+
+
+def test_resumed_script_repeats_no_part_that_was_done(small, tmp_path, monkeypatch):
+    argv = ['--only', 'fully_connected', 'nist36', '--epochs', '2', '--data', str(small), '--out', str(tmp_path)]
+    fit, convolutional = torch_nets.fit, run_q7_1.convolutional
+    first = []
+    monkeypatch.setattr(torch_nets, 'fit', lambda *args, **kwargs: first.append(fit(*args, **kwargs)) or first[-1])
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(run_q7_1, 'convolutional', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_q7_1.main(argv)
+    monkeypatch.setattr(run_q7_1, 'convolutional', convolutional)
+    result = run_q7_1.main([*argv, '--resume'])
+    assert result['fully_connected']['history'] == first[0] and len(result['nist36']['history']) == 2      # seconds and all
+    assert not list(tmp_path.glob('*checkpoint*'))
+
+
+def test_parts_stay_beside_each_other_as_long_as_the_data_is_the_same(small, tmp_path):
+    argv = ['--epochs', '1', '--out', str(tmp_path)]
+    run_q7_1.main([*argv, '--only', 'fully_connected', '--seed', '3'])
+    both = run_q7_1.main([*argv, '--only', 'mnist'])
+    assert {'fully_connected', 'mnist'} <= set(both) and set(both['data_sets']) == {'NIST36', 'MNIST'}
+    assert (both['fully_connected']['seed'], both['mnist']['seed'], both['seed']) == (3, 0, 0)
+    other = run_q7_1.main([*argv, '--only', 'fully_connected', '--data', str(small)])
+    assert 'mnist' not in other and set(other['data_sets']) == {'NIST36'}
 
 
 def run_script(small, out, *launcher):
