@@ -5,6 +5,8 @@
     python python/run_q7_2.py --download                  lets torchvision fetch those weights (5 MB)
     python python/run_q7_2.py --unfreeze 5                then 5 epochs more with all layers of SqueezeNet at a small rate; a minute an epoch
     python python/run_q7_2.py --flowers 102               Flowers-102 (bash scripts/fetch_flowers102.sh); an hour
+    python python/run_q7_2.py --resume                    goes on with from_scratch after an interruption, from the last whole epoch
+    torchrun --nproc_per_node=2 python/run_q7_2.py        on two processes, GPUs or machines, as run_q7_1.py
 
 fine_tuned    SqueezeNet 1.1 with a new classifier layer. Its features are frozen, so they are computed once: for each picture at four sizes, mirrored and not.
               The new layer, linear in each feature's mean and maximum over the picture, then learns from them in seconds.
@@ -28,6 +30,7 @@ import datasets, experiment, figures, torch_nets
 from experiment import UserError
 
 PARTS = ['fine_tuned', 'from_scratch']
+FROM_SCRATCH = 'q7_2_from_scratch.pt'
 SIDES = (192, 224, 288, 352)            # shorter side of the pictures that SqueezeNet sees, in pixels
 QUICK = dict(sides=(64,), size=48, pictures=3)      # of each class, under --quick
 SIZE = 96                               # side of the crops that the network from scratch sees, in pixels
@@ -133,6 +136,8 @@ class Crops:
 
     def cut(self, rows, scale, place, angle, mirror, stretch):
         """Crops of pictures `rows`; the rest are tensors (n,), `place` (n, 2)."""
+        if not len(rows):           # the last batch can have fewer rows than there are ranks
+            return torch.empty(0, 3, self.size, self.size)
         sides = self.sides[rows]
         cos, sin, flip = angle.cos(), angle.sin(), 1 - 2 * mirror.float()
         wide, tall = scale * stretch ** 0.5, scale / stretch ** 0.5
@@ -238,7 +243,7 @@ def imagenet_weights(run):
     if run.args.download and not run.args.weights and not any(place.is_file() for place in places):
         try:
             with torch_nets.one_by_one():
-                torch.hub.load_state_dict_from_url(url, check_hash=True, progress=False)
+                torch.hub.load_state_dict_from_url(url, check_hash=True, progress=False, weights_only=True)
         except Exception as error:              # no network, a full disk, a changed file ...
             raise UserError(f'{url} could not be downloaded ({error}); fetch it by hand and name it with --weights FILE') from None
     for place in places:
@@ -365,7 +370,7 @@ def from_scratch(run, splits):
     optimiser = torch.optim.AdamW(net.parameters(), lr=run.args.learning_rate or 2e-3, weight_decay=0.05)
     history = torch_nets.fit(net, torch_nets.Batches(torch.arange(len(train)), train.labels, 32, crops[0], seed=run.args.seed),
                              (crops[1].fixed(torch.arange(len(valid))), valid.labels), epochs=epochs(run, 70), optimiser=optimiser, smoothing=0.1,
-                             average=0.995, file=run.weights / 'q7_2_from_scratch.pt', resume=run.args.resume, label='from_scratch')
+                             average=0.995, file=run.weights / FROM_SCRATCH, resume=run.args.resume, label='from_scratch')
     outputs = [averaged_scores(net, part) for part in crops]
     return summary(history, torch_nets.count_parameters(net), outputs, splits), outputs[2], net
 
@@ -461,7 +466,9 @@ def main(argv=None):
         if torch_nets.rank() > 0:
             return None
         draw(run, results, splits[2], outputs, nets)
-        return run.finish(**results)
+        record = run.finish(**results)
+        torch_nets.forget(run.weights / FROM_SCRATCH)
+        return record
 
 
 if __name__ == '__main__':
