@@ -95,6 +95,8 @@ def main(argv=None):
     parser.add_argument('--out', metavar='DIR', type=Path, default=datasets.TOP / 'data', help='where the three files go (default: data/)')
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='of the choice and the sizes (default 0)')
     args = parser.parse_args(argv)
+    if args.seed < 0:
+        parser.error(f'--seed must not be negative, not {args.seed}')
     for split in PER_CLASS:
         if (args.out / f'nist36_{split}.mat').exists():
             raise UserError(f'{args.out / f"nist36_{split}.mat"} is there already; move it away, or give another folder with --out DIR')

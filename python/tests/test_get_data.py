@@ -67,7 +67,7 @@ def checkout(tmp_path):
 
 
 class Site(http.server.ThreadingHTTPServer):
-    """Serves folder at .url, ranges included; .asked lists (path, Range); .breaks_after cuts every answer short by closing the connection, .stalls keeps it open."""
+    """Serves folder at .url, ranges included; .asked lists (path, Range); .breaks_after cuts every answer short: it closes the connection, or .stalls."""
 
     def __init__(self, folder, checkout):
         super().__init__(('127.0.0.1', 0), Handler)

@@ -221,9 +221,29 @@ def test_sample_pages_are_committed_with_their_text():
     assert {'01_list.jpg', '02_letters.jpg', '03_haiku.jpg', '04_deep.jpg'} <= set(truth)
 
 
+def command(*arguments):
+    return subprocess.run([sys.executable, PYTHON / 'handwriting.py', *map(str, arguments)], capture_output=True, text=True)
+
+
 def test_command_line(tmp_path):
-    run = [sys.executable, str(PYTHON / 'handwriting.py')]
-    good = subprocess.run([*run, '--text', 'HELLO WORLD', '--writer', '7', '-o', str(tmp_path / 'page.png')], capture_output=True, text=True)
+    good = command('--text', 'HELLO WORLD', '--writer', 7, '-o', tmp_path / 'page.png')
     assert good.returncode == 0 and '10 characters in 1 line' in good.stdout and imread(tmp_path / 'page.png').shape[1] == 1200
-    bad = subprocess.run([*run, '--text', 'GRÜSSE', '-o', str(tmp_path / 'no.png')], capture_output=True, text=True)
-    assert bad.returncode == 2 and 'Ü' in bad.stderr and 'Traceback' not in bad.stderr and not (tmp_path / 'no.png').exists()
+
+
+@pytest.mark.parametrize('arguments, said', [
+    (['--text', 'GRÜSSE'], 'Ü'), (['--text', ' . '], 'nothing to write'), (['--width', 20], '20 pixels are too few'), (['--width', 0], '--width'),
+    (['--writer', -1], '--writer'), (['--difficulty', 'nan'], '--difficulty'), (['-o', 'page'], '-o page'), (['-o', '/proc/page.png'], '/proc/')])
+def test_a_wrong_command_ends_in_a_line_and_writes_nothing(tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    bad = command(*arguments)
+    assert bad.returncode == 2 and said in bad.stderr.splitlines()[-1] and 'Traceback' not in bad.stderr and not list(tmp_path.iterdir())
+
+
+def test_sample_pages_are_those_in_images(tmp_path):
+    assert 'sample_1.png' in command('--samples', tmp_path).stdout
+    images = PYTHON.parent / 'images'
+    truth, kept = (json.loads((folder / 'ground_truth.json').read_text()) for folder in (tmp_path, images))
+    for name in handwriting.SAMPLES:
+        assert truth[name] == kept[name]
+        made, there = imread(tmp_path / name).astype(int), imread(images / name).astype(int)
+        assert made.shape == there.shape and np.abs(made - there).max() <= 2

@@ -108,3 +108,9 @@ def test_missing_emnist_is_one_line(tmp_path):
     with pytest.raises(datasets.UserError, match='not to be had in .*--emnist') as error:
         rebuild.main(['--emnist', str(tmp_path), '--out', str(tmp_path / 'new')])
     assert str(tmp_path) in str(error.value) and '\n' not in str(error.value) and not (tmp_path / 'new').exists()
+
+
+def test_wrong_seed(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        rebuild.main(['--seed', '-1', '--out', str(tmp_path)])
+    assert stop.value.code == 2 and '--seed' in capsys.readouterr().err and not list(tmp_path.iterdir())
