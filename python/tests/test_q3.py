@@ -101,11 +101,30 @@ def test_plain_training_is_the_courses(train):
     assert [len(values) for values in history.values()] == [2, 2, 2, 2]
 
 
-def test_folded_weights_are_the_same_network(train):
-    best = run_q3.Best(train, 5, 0)
+@pytest.mark.parametrize('taught', [False, True])
+def test_folded_weights_are_the_same_network(train, taught):
+    teacher = run_q3.new_network(7, np.float32, run_q3.COMPONENTS, 100) if taught else None
+    best = run_q3.Training(train, 5, 0, teacher=teacher)
     best.epoch(best.augmenter.draw(np.random.default_rng(0)))
-    inside = nn.predict((train.x.astype(float) - best.mean) @ best.T, dict(best.params), run_q3.LAYERS)
+    inside = nn.predict((train.x.astype(float) - best.mean) @ best.T, dict(best.learnt()), run_q3.LAYERS)
     assert nn.predict(train.x.astype(float), best.folded(), run_q3.LAYERS) == pytest.approx(inside, abs=1e-5)
+
+
+def test_a_pupil_comes_to_answer_like_its_teacher(train):
+    """A teacher that has learnt wrong labels, each class taken for the next: its pupil, never shown a label, makes the same mistake."""
+    wrong = datasets.Characters(train.x, np.roll(train.y, 1, axis=1))
+    teacher = run_q3.Training(wrong, 12, 0, hidden=128)
+    teacher.run(wrong, lambda: None)
+    pupil = run_q3.Training(train, 12, 0, teacher=run_q3.parameters(teacher.params))
+    pupil.run(wrong, lambda: None)
+    assert pupil.kept_accuracy > 0.4 and run_q3.measure(pupil.folded(), train)[1] < 0.1
+
+
+def test_tempered_scores_are_multiplied():
+    params = run_q3.new_network(0, hidden=10, inputs=5)
+    x = np.random.default_rng(0).random((4, 5))
+    mild, probs = (nn.predict(x, dict(p), run_q3.LAYERS) for p in (run_q3.tempered(params, 0.5), params))
+    assert mild == pytest.approx(np.sqrt(probs) / np.sqrt(probs).sum(axis=1, keepdims=True))
 
 
 def test_confusions_are_counted_true_by_predicted():
@@ -158,19 +177,19 @@ def test_wrong_weights_are_refused(tmp_path, content, message):
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('stop_after', ['plain', 'best'])
-def test_a_resumed_run_equals_one_without_interruption(finished, tmp_path, monkeypatch, stop_after):
-    """Interrupted in the third plain training, or in the fourth epoch of the best one."""
+@pytest.mark.parametrize('stop_after, call', [('plain', 3), ('teacher', 2), ('best', 4)])
+def test_a_resumed_run_equals_one_without_interruption(finished, tmp_path, monkeypatch, stop_after, call):
+    """Interrupted in the third plain training, or in the second epoch of the teacher or of the best one."""
     out, result = finished
-    calls, original = [], (nn.train_epoch if stop_after == 'plain' else run_q3.Best.epoch)
+    calls, original = [], (nn.train_epoch if stop_after == 'plain' else run_q3.Training.epoch)
 
     def interrupted(*args, **kwargs):
         calls.append(1)
-        if len(calls) == 3 + (stop_after == 'best'):
+        if len(calls) == call:
             raise KeyboardInterrupt
         return original(*args, **kwargs)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(*((nn, 'train_epoch') if stop_after == 'plain' else (run_q3.Best, 'epoch')), interrupted)
+        patch.setattr(*((nn, 'train_epoch') if stop_after == 'plain' else (run_q3.Training, 'epoch')), interrupted)
         run_q3.main([*QUICK, '--out', str(tmp_path), '--best-epochs', '6'])
     assert (tmp_path / 'q3_checkpoint.pickle').exists() and not (tmp_path / 'results').exists()
     with pytest.raises(experiment.UserError, match='without --resume'):
@@ -203,7 +222,7 @@ def test_augmented_training_beats_the_courses_on_real_characters(real_data_dir):
     """Ten short epochs of the best recipe are already above 75 %, where the training as set ends after 50."""
     data = datasets.Data(real_data_dir)
     train, valid = (datasets.load_nist36(split, data, np.float32) for split in ('train', 'valid'))
-    best = run_q3.Best(train, 8, 0)
+    best = run_q3.Training(train, 8, 0)
     best.run(valid, lambda: None)
     assert best.kept_accuracy > 0.76
 
