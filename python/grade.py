@@ -1,6 +1,6 @@
 """Grade a submission of the homework: what holds, what does not, and the smallest example that shows it.
 
-    python python/grade.py DIR                   a submission: the folder with nn.py, q4.py, run_q2.py ..., or one above it; 10 to 30 seconds
+    python python/grade.py DIR                   a submission: the folder with nn.py, q4.py, run_q2.py ..., or one above it; 5 to 30 seconds
     python python/grade.py --all FOLDER          every folder or .zip in FOLDER: grades.csv and report.html (open it in a browser)
     python python/grade.py DIR --gradescope      results.json in Gradescope's format (scripts/package_grader.sh makes the autograder)
 
@@ -58,6 +58,7 @@ FOR_EYES = {
     'Q5.2.1, Q5.3': 'loss curve, reconstructions and PSNR', 'Q6': 'PCA', 'Q7': 'PyTorch',
 }
 SECONDS = {'Q2.5.1': 18, 'Q3.1.1': 8, 'Q4.2': 16, 'Q5.1.1': 8, 'Q5.1.2': 8}       # the other questions: 5
+WHOLE = 28      # seconds for all questions of a submission
 SCRIPTS = ('Q2.5.1', 'Q5.1.1', 'Q5.1.2')
 FILES = ('nn.py', 'util.py', 'q4.py', 'run_q2.py', 'run_q3.py', 'run_q4.py', 'run_q5.py', 'q3_weights.pickle')
 NOT_COPIED = {'__pycache__', 'tests', 'venv', 'env', 'node_modules', 'site-packages'}
@@ -186,7 +187,7 @@ class Desk:
 
 # ---------------------------------------------------------------- grading one submission
 
-def grade(folder, desk, points=None, seconds=28.0, only=None):
+def grade(folder, desk, points=None, seconds=WHOLE, only=None):
     """Grade the submission in folder. Returns a dict: submission, score, max, seconds, notes, questions. Raises UserError if there is nothing to grade."""
     started = time.monotonic()
     code = find_code(Path(folder))
@@ -199,9 +200,12 @@ def grade(folder, desk, points=None, seconds=28.0, only=None):
             shutil.copyfile(Path(__file__).with_name('util.py'), work / 'code' / 'util.py')
             notes.append('util.py is not there; the course\'s is used')
         broken, questions = {}, []
-        for question in only or QUESTIONS:
-            left = started + seconds - time.monotonic()
-            questions.append(ask(question, desk, work, broken, left, (points or {}).get(question, QUESTIONS[question][0])))
+        asked = list(only or QUESTIONS)
+        for i, question in enumerate(asked):
+            kept = seconds / 2 * (len(asked) - i - 1) / len(asked)      # so that endless loops in the first questions leave time for the last
+            left = started + seconds - time.monotonic() - kept
+            worth = (points or {}).get(question, QUESTIONS[question][0])
+            questions.append(ask(question, desk, work, broken, left, worth, max(1, seconds / WHOLE)))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     counted = [q for q in questions if not q['look']]
@@ -209,24 +213,28 @@ def grade(folder, desk, points=None, seconds=28.0, only=None):
             'holds': all(q['score'] == q['max'] for q in counted), 'seconds': round(time.monotonic() - started, 1), 'notes': notes, 'questions': questions}
 
 
-def ask(question, desk, work, broken, left, points):
-    """Run one question's parts in a fresh copy of the submission. broken: {module: why}, modules known to hang on import; gets new ones."""
+def ask(question, desk, work, broken, left, points, slower=1):
+    """Run one question's parts in a fresh copy of the submission. broken: {module: why}, modules known to hang on import; gets new ones.
+
+    left is in seconds; slower says how many times its usual time the question may take.
+    """
     started = time.monotonic()
     for module in QUESTIONS[question][2]:
         if module in broken:
             return judge(question, points, [], f'{module}.py {broken[module]}, as said above', started)
-    if left < 1:
+    if left < 0.5:
         return judge(question, points, [], 'not reached: the time for the whole submission is up', started)
     room = work / question
     shutil.copytree(work / 'code', room / 'python')
     shutil.copytree(desk.folder / 'course', room, dirs_exist_ok=True)
-    seconds = min(left, SECONDS.get(question, 5))
+    most = SECONDS.get(question, 5) * slower
+    seconds = min(left, most)
     config = {'question': question, 'kit': str(desk.kit), 'matplotlib': str(desk.folder / 'matplotlib')}
     ran = grade_sandbox.run(config, room / 'python', seconds)
     if not (room / 'python').is_dir():
         ran.events.append({'advice': 'deletes its working folder (a copy; the submission is untouched)'})
     shutil.rmtree(room, ignore_errors=True)
-    why = None if ran.finished or any('look' in e for e in ran.events) else ending(ran, seconds)
+    why = None if ran.finished or any('look' in e for e in ran.events) else ending(ran, seconds, most)
     if why and question.startswith('Q5') and ran.stopped == 'time':
         ran.events.append({'look': f'run_q5.py {why} before it could be recognised'})
     for module in QUESTIONS[question][2]:
@@ -236,10 +244,11 @@ def ask(question, desk, work, broken, left, points):
     return judge(question, points, ran.events, why, started, ran.output)
 
 
-def ending(ran, seconds):
-    """Why a run ended before its end, as the rest of a sentence."""
+def ending(ran, seconds, most):
+    """Why a run that had seconds, at most most, ended before its end, as the rest of a sentence."""
     if ran.stopped == 'time' or ran.status == -signal.SIGXCPU:
-        return f'was stopped after {seconds:.0f} s (an endless loop, or too slow)'
+        less = '; questions before took more of the time' if seconds < most else ''
+        return f'was stopped after {seconds:.0f} s (an endless loop, or too slow{less})'
     if ran.stopped:
         return {'output': f'was stopped: it prints more than {grade_sandbox.OUTPUT >> 20} MB',
                 'memory': f'was stopped: it uses more than {grade_sandbox.MEMORY >> 30} GB of memory',
@@ -281,8 +290,8 @@ def number(value):
 
 
 def clean(text):
-    """text without control characters: a student's output must not steer the terminal."""
-    return re.sub(r'[\x00-\x08\x0b-\x1f\x7f-\x9f]', '?', text)
+    """text without control characters, changes of direction and halves of characters: a student's output must not steer the terminal or stop a report."""
+    return re.sub(r'[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]', '?', text)
 
 
 def as_text(result):
@@ -486,7 +495,8 @@ def parse(argv):
     parser.add_argument('--gradescope', action='store_true', help="write results.json in Gradescope's autograder format")
     parser.add_argument('--only', nargs='+', metavar='Q', choices=list(QUESTIONS), help='grade these questions only, e.g. --only Q2.2.1 Q2.3.1')
     parser.add_argument('--points', metavar='FILE', help='points that differ from the handout, as JSON: {"Q2.4.1": 6}')
-    parser.add_argument('--seconds', type=float, default=28, metavar='S', help='most time for one submission (default 28); what is not reached then fails')
+    parser.add_argument('--seconds', type=float, default=WHOLE, metavar='S',
+                        help=f'most time for one submission (default {WHOLE}); more, for a slow machine, lets each question take longer')
     parser.add_argument('--data', metavar='DIR', help='where NIST36 lies, to validate q3_weights.pickle with (default: $NN_DATA, else data/, else built-in)')
     parser.add_argument('--kit', metavar='FILE', help='ask with the pages and characters of FILE, made by --write-kit')
     parser.add_argument('--write-kit', metavar='FILE', help='write the pages and characters that submissions are asked with, for another machine; then stop')

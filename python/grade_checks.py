@@ -71,8 +71,7 @@ class Student:
     def load(self, name):
         """The module called name. Raises Wrong if there is no such file."""
         if name not in self.modules:
-            if not (self.folder / f'{name}.py').is_file():
-                raise Wrong(f'{name}.py is missing')
+            self.file(name)
             self.tell(importing=name)
             self.importing += 1
             try:
@@ -81,6 +80,19 @@ class Student:
                 self.importing -= 1
             self.tell(imported=name)
         return self.modules[name]
+
+    def file(self, name):
+        """The path of name.py, made ready to run without a screen. Raises Wrong if it is missing or no text."""
+        path = self.folder / f'{name}.py'
+        if not path.is_file():
+            raise Wrong(f'{name}.py is missing')
+        code = path.read_bytes()
+        if b'\0' in code:
+            raise Wrong(f'{name}.py is no Python text: it holds null bytes; save it as UTF-8')
+        if b'matplotlib.use' in code:
+            import matplotlib
+            matplotlib.use = lambda *_, **__: None      # asking for a window, as in use('TkAgg'), is no mistake where there is one
+        return path
 
     def get(self, module, name):
         """The function called name in module. Raises Wrong if it is missing, naming the nearest."""
@@ -128,13 +140,15 @@ class Student:
 
 
 HINTS = [
-    (r"has no attribute 'compare_psnr'", 'it is skimage.metrics.peak_signal_noise_ratio since scikit-image 0.18'),
+    (r"(cannot import name|has no attribute) 'compare_psnr'", 'it is skimage.metrics.peak_signal_noise_ratio since scikit-image 0.18'),
     (r"unexpected keyword argument 'multichannel'", 'scikit-image 0.19 replaced multichannel=True by channel_axis=-1'),
     (r"unexpected keyword argument 'selem'", 'scikit-image 0.19 renamed selem to footprint'),
     (r"unexpected keyword argument 'neighbors'", 'scikit-image 0.18 replaced neighbors by connectivity'),
     (r"(cannot import name|has no attribute) '(square|rectangle)'", 'scikit-image 0.26 has footprint_rectangle((n, n)) instead'),
-    (r"has no attribute '(imread|imresize|imsave)'", 'scipy.misc lost it; use skimage.io and skimage.transform'),
+    (r"(cannot import name|has no attribute) '(imread|imresize|imsave)'", 'scipy.misc lost it; use skimage.io and skimage.transform'),
     (r"No module named 'torch", 'questions 2 to 6 are numpy only'),
+    (r'^EOFError: EOF when reading a line', 'nobody types an answer while code is graded'),
+    (r'^BdbQuit', 'a breakpoint is left in the code'),
 ]
 
 
@@ -143,6 +157,10 @@ def explain(error, folder):
     if isinstance(error, Wrong):
         return str(error)
     where = ''
+    try:
+        said = str(error)
+    except Exception:       # a student's own exception may fail in any way
+        said = ''
     if isinstance(error, SyntaxError) and error.filename:
         where = f'{Path(error.filename).name} line {error.lineno}: '
         text, code = f'{type(error).__name__}: {error.msg}', (error.text or '').strip()
@@ -150,9 +168,9 @@ def explain(error, folder):
         own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(str(folder))]
         if own:
             where = f'{Path(own[-1].filename).name} line {own[-1].lineno}: '
-        text, code = f'{type(error).__name__}{f": {error}" if str(error) else ""}', own[-1].line.strip() if own and own[-1].line else ''
+        text, code = f'{type(error).__name__}{f": {said}" if said else ""}', own[-1].line.strip() if own and own[-1].line else ''
     if isinstance(error, MemoryError):
-        text = f'asks for more memory than the grader gives ({error or "MemoryError"})'
+        text = f'asks for more memory than the grader gives ({said or "MemoryError"})'
     if isinstance(error, SystemExit):
         text = f'calls sys.exit({"" if error.code is None else repr(error.code)}), which ends the program'
     if isinstance(error, OSError) and error.errno == 27:
@@ -400,6 +418,9 @@ def loss_and_acc(s, y, p):
     got = s.compute_loss_and_acc(y, p)
     if not isinstance(got, (tuple, list)) or len(got) != 2:
         raise Wrong(f'compute_loss_and_acc must return (loss, acc), not {show(got)}')
+    for value, what in zip(got, ('loss', 'accuracy')):
+        if np.shape(value) != ():
+            raise Wrong(f'the {what} must be one number, not an array {np.shape(value)}')
     return float(got[0]), float(got[1])
 
 

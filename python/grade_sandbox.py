@@ -194,18 +194,22 @@ def limit_resources(seconds):
 
 
 def leave_the_network():
-    """Move to a network namespace without interfaces, where the system permits it; the hook below reports attempts everywhere."""
+    """Move to a network namespace without interfaces. Returns whether the system permits it; the hook below reports attempts everywhere."""
     NEWUSER, NEWNET = 0x10000000, 0x40000000
     try:
         unshare = ctypes.CDLL(None, use_errno=True).unshare
     except (OSError, AttributeError):
-        return
+        return False
     uid, gid = os.getuid(), os.getgid()
-    if unshare(NEWNET) != 0 and unshare(NEWUSER | NEWNET) == 0:
+    if unshare(NEWNET) == 0:
+        return True
+    if unshare(NEWUSER | NEWNET) == 0:
         with contextlib.suppress(OSError):      # keep one's own user number in the new user namespace
             Path('/proc/self/setgroups').write_text('deny')
             Path('/proc/self/uid_map').write_text(f'{uid} {uid} 1')
             Path('/proc/self/gid_map').write_text(f'{gid} {gid} 1')
+        return True
+    return False
 
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -216,8 +220,11 @@ STARTS = {'os.fork', 'os.forkpty', 'subprocess.Popen', 'os.system', 'os.posix_sp
 NET_PROGRAMS = re.compile(r'\b(curl|wget|git|pip|ssh|scp|nc|ftp)\b')
 
 
-def install_hook(tell, allowed):
-    """An audit hook that refuses network, too many processes, and changes to files outside the folders allowed; each is reported once."""
+def install_hook(tell, allowed, cut_off):
+    """An audit hook that refuses network, too many processes, and changes to files outside the folders allowed; each is reported once.
+
+    cut_off says whether the process has no network in any case: if not, programs that would use it are not started.
+    """
     started = mmap.mmap(-1, 8)      # shared with every fork
     told = set()
     roots = tuple(os.path.realpath(a) for a in allowed)
@@ -262,9 +269,12 @@ def install_hook(tell, allowed):
                 if count > PROCESSES:
                     report(processes=PROCESSES)
                     raise PermissionError(f'more than {PROCESSES} processes')
-            command = ' '.join(map(str, args[1])) if event == 'subprocess.Popen' and isinstance(args[1], (list, tuple)) else f'{args[0] if args else ""}'
+            words = args[1] if event == 'subprocess.Popen' and isinstance(args[1], (list, tuple)) else args[:1]
+            command = ' '.join(os.fsdecode(word) for word in words)
             if NET_PROGRAMS.search(command):
                 report(network=command[:200])
+                if not cut_off:
+                    raise PermissionError(f'the grader allows no network ({command[:200]})')
     sys.addaudithook(hook)
 
 
@@ -272,7 +282,7 @@ def main():
     config = json.loads(sys.argv[1])
     tell = Reporter(config['report'])
     folder = Path.cwd()
-    sys.path[0] = str(HERE)
+    sys.path[0], sys.argv = str(HERE), ['grade.py']
     import grade_checks, grade_scripts  # noqa: F401  grade_scripts adds its parts to grade_checks.PARTS
     student = grade_checks.Student(folder, kit=config.get('kit'), tell=tell)
     checks = grade_checks.PARTS[config['question']]
@@ -280,8 +290,8 @@ def main():
         import experiment  # noqa: F401  the grader's own, for opening pickles; no student's code runs in this question
     sys.path[0] = str(folder)
     limit_resources(config['seconds'])
-    leave_the_network()
-    install_hook(tell, [config['root'], config.get('matplotlib', config['root'])])
+    cut_off = leave_the_network()
+    install_hook(tell, [config['root'], config.get('matplotlib', config['root'])], cut_off)
     student.stand_in_for_removed_names()
     for name, _, function in checks:
         tell(begin=name)

@@ -39,9 +39,7 @@ class Tee(io.TextIOBase):
 
 def run_script(s, name, seed=0):
     """Run a student's script as `python name.py` would. Returns (its global names, what it printed, the exception it ended with or None)."""
-    path = s.folder / f'{name}.py'
-    if not path.is_file():
-        raise Wrong(f'{name}.py is missing')
+    path = s.file(name)
     if (s.folder / 'nn.py').is_file():
         s.load('nn')
     np.random.seed(seed)
@@ -73,7 +71,7 @@ def trained(names):
         return None, None
 
 
-TOTAL_ERROR = (r'\btotal(?:[ _]+(?:relative|gradient))?(?:[ _]+error)?\s*[:=]?\s*', r'\berror\b.*\bgot\s*', r'\berror\s*[:=]?\s*')    # the likeliest first
+TOTAL_ERROR = (r'\btotal(?:[ _]+(?:relative|gradient))?(?:[ _]+error)?\s*[:=]?\s*', r'\berror\b.*\bgot\s*', r'\berrors?\s*[:=]?\s*')    # the likeliest first
 
 
 def numbers_of_q2(s):
@@ -106,29 +104,31 @@ def q2_runs(s):
         raise Wrong(explain(ended, s.folder))
 
 
+def number_of_q2(s, key, what, example):
+    """One of numbers_of_q2. Raises Wrong if it was not printed."""
+    numbers = numbers_of_q2(s)
+    if key not in numbers:
+        raise Wrong(f'the script ends before it prints its {what}' if numbers['ended'] else f'no {what} is printed; print it as "{example}"')
+    return numbers[key]
+
+
 @part('Q2.5.1', 'loss below 35', 1)
 def q2_loss(s):
-    loss = numbers_of_q2(s).get('loss')
-    if loss is None:
-        raise Wrong('no loss is printed; print it as "loss: 12.34"')
+    loss = number_of_q2(s, 'loss', 'loss', 'loss: 12.34')
     if loss >= 35:
         raise Wrong(f'the loss after training is {loss:.2f}; it should come below 35')
 
 
 @part('Q2.5.1', 'accuracy above 75 %', 1)
 def q2_accuracy(s):
-    accuracy = numbers_of_q2(s).get('accuracy')
-    if accuracy is None:
-        raise Wrong('no accuracy is printed; print it as "acc: 0.98"')
+    accuracy = number_of_q2(s, 'accuracy', 'accuracy', 'acc: 0.98')
     if accuracy <= 0.75:
         raise Wrong(f'the accuracy after training is {accuracy:.0%}; it should come above 75 %')
 
 
 @part('Q2.5.1', 'gradient check: total below 1e-4', 2)
 def q2_gradients(s):
-    error = numbers_of_q2(s).get('error')
-    if error is None:
-        raise Wrong('no total of the gradient check is printed; print it as "total 1.23e-06"')
+    error = number_of_q2(s, 'error', 'total of the gradient check', 'total 1.23e-06')
     if error >= 1e-4:
         raise Wrong(f'the printed total error of the gradients is {error:.3g}; it should be below 1e-4')
     if error == 0:
@@ -151,14 +151,14 @@ def weights(s):
             s.cache['weights'] = experiment.load_pickle(path)
         except experiment.UserError as error:
             raise Wrong(str(error).replace(str(path), path.name)) from None
+    if not isinstance(s.cache['weights'], dict):
+        raise Wrong(f'q3_weights.pickle holds a {type(s.cache["weights"]).__name__}, not a dict of parameters')
     return s.cache['weights']
 
 
 @part('Q3.1.1', 'q3_weights.pickle opens: a dict of arrays', 1)
 def weights_open(s):
     found = weights(s)
-    if not isinstance(found, dict):
-        raise Wrong(f'q3_weights.pickle holds a {type(found).__name__}, not a dict of parameters')
     extra = [k for k in found if k not in WEIGHTS]
     if extra and all(k in found for k in WEIGHTS):
         s.advise(f'q3_weights.pickle holds {len(extra)} more than the parameters ({", ".join(map(str, extra[:4]))}); save the keys without an underscore')
@@ -179,14 +179,17 @@ def weights_shapes(s):
 def weights_accuracy(s):
     found = weights(s)
     try:
-        W1, b1, W2, b2 = (np.asarray(found[name], float) for name in WEIGHTS)
-    except (KeyError, TypeError, ValueError):
-        raise Wrong('cannot be measured without Wlayer1, blayer1, Woutput and boutput') from None
+        W1, b1, W2, b2 = (array(found[name], shape, name).astype(float) for name, shape in WEIGHTS.items())
+    except (KeyError, Wrong):
+        raise Wrong('cannot be measured without Wlayer1, blayer1, Woutput and boutput of these shapes') from None
     kit = s.kit()
     scores = logistic(kit['x'] / 255.0 @ W1 + b1) @ W2 + b2
     accuracy = np.mean(scores.argmax(axis=1) == kit['labels'])
+    reads = f'the network reads {accuracy:.1%} of the {len(kit["labels"])} validation characters right ({kit["origin"]})'
+    if 0.5 <= accuracy < 0.75 and str(kit['origin']).startswith('built-in'):    # 77 % on NIST36 is 68 % on the built-in handwriting
+        raise LookYourself(f'{reads}; it should be 75 % on the NIST36 that it was trained on: name that with --data')
     if not accuracy >= 0.75:
-        raise Wrong(f'the network reads {accuracy:.1%} of the {len(kit["labels"])} validation characters right ({kit["origin"]}); it should be 75 %')
+        raise Wrong(f'{reads}; it should be 75 %')
 
 
 # ---------------------------------------------------------------- Q4.2 findLetters
@@ -206,6 +209,8 @@ def letters(s, i):
         got = s.get('q4', 'findLetters')(page.copy())
         if not isinstance(got, (tuple, list)) or len(got) != 2:
             raise Wrong(f'findLetters must return (bboxes, bw), not {type(got).__name__}')
+        if np.shape(got[0]) == page.shape[:2]:
+            raise Wrong('bboxes and bw are exchanged: return (bboxes, bw)')
         try:
             boxes = np.asarray(list(got[0]), float)
         except (TypeError, ValueError):
@@ -245,6 +250,8 @@ def ordered(s, i):
         raise Wrong(f'bboxes must be rows of four numbers, [y1, x1, y2, x2]; they form {boxes.shape}')
     hits = {name: matched(reorder(boxes), true) for name, reorder in ORDERS.items()}
     best = max(hits, key=lambda name: (hits[name], name == '[y1, x1, y2, x2]'))
+    if hits[best] < len(true) / 4:      # by chance
+        best = '[y1, x1, y2, x2]'
     return ORDERS[best](boxes), best, hits[best], page, true
 
 
@@ -254,8 +261,8 @@ def box_order(s):
     if order != '[y1, x1, y2, x2]':
         sentence = 'x and y are swapped' if order == '[x1, y1, x2, y2]' else 'the order of the numbers is wrong'
         raise Wrong(f'{sentence}: the boxes are {order}; the course\'s are [y1, x1, y2, x2], rows first, as regionprops(...).bbox gives them')
-    if hits == 0:
-        raise Wrong(f'none of the {len(boxes)} boxes lies on one of the {len(true)} characters')
+    if hits < len(true) / 4:
+        raise Wrong(f'{hits} of {len(boxes)} boxes lie on one of the {len(true)} characters: too few to tell' if len(boxes) else 'there are no boxes')
 
 
 def add_page_parts(i, what, weight):
@@ -392,10 +399,11 @@ def q5_activations(s):
 @part('Q5.1.1', 'gradient of the squared error', 1.5)
 def q5_delta(s):
     step = q5_steps(s)[0]
-    name, _, _, hidden, out = step['layers'][-1]
+    name, _, kind, hidden, out = step['layers'][-1]
+    slope = ACTIVATIONS.get(kind, ACTIVATIONS['sigmoid'])[1]        # a wrong activation has its own part
     if out.shape != step['X'].shape or 'W' + name not in step['grads']:
         raise Wrong(f'the output {out.shape} is not compared with the input {step["X"].shape}')
-    right = hidden.T @ (2 * (out - step['X']) * out * (1 - out))
+    right = hidden.T @ (2 * (out - step['X']) * slope(out))
     same(step['grads']['W' + name], right, f"params['grad_W{name}'] in the first step", [
         ('the derivative of (out - x)² is 2 (out - x); the 2 is missing', right / 2),
         ('the gradient is averaged over the batch; the course sums', right / len(out)),
