@@ -319,6 +319,26 @@ def test_balance_takes_the_class_frequencies_out():
     torch.testing.assert_close(torch_nets.scores(net, x).softmax(1), expected / expected.sum(1, keepdim=True))
 
 
+def test_read_reports_a_photo_by_every_network_there_is(tmp_path, monkeypatch, capsys):
+    """With weights as they come (random), what is read is nonsense, but the boxes, the score and the figures are there."""
+    monkeypatch.setattr(experiment, 'CODE', tmp_path / 'no_weights')
+    page = handwriting.page(['HELLO 73', 'WORLD'], np.random.default_rng(1), difficulty=0, width=700, pen='pen')
+    (tmp_path / 'photos').mkdir()
+    handwriting.save_image(tmp_path / 'photos' / 'page.png', page.image)
+    (tmp_path / 'photos' / 'ground_truth.json').write_text(json.dumps({'page.png': page.lines}))
+    argv = ['--read', str(tmp_path / 'photos' / 'page.png'), '--out', str(tmp_path)]
+    with pytest.raises(experiment.UserError, match='q7_1_emnist.pt is missing.*--only emnist'):
+        run_q7_1.main(argv)
+    for part, classes in (('emnist', 47), ('nist36', 36)):
+        torch_nets.save(torch_nets.CharacterNet(classes, width=4).state_dict(), tmp_path / f'q7_1_{part}.pt')
+    result = run_q7_1.main(argv)
+    assert set(result['readers']) == {'EMNIST network', 'NIST36 network', 'both networks'}
+    photo = result['photos']['page.png']
+    assert photo['boxes'] == result['characters'] == 12 and result['edits'] == photo['edits'] > 0 and len(photo['lines']) == 2
+    assert {p.name for p in (tmp_path / 'figures').iterdir()} == {'q7_1_boxes_page.png', 'q7_1_crops_page.png'}
+    assert 'page.png: 12 characters' in capsys.readouterr().out
+
+
 # ---------------------------------------------------------------- the script, alone and on two processes
 
 @pytest.fixture(scope='module')
