@@ -394,11 +394,11 @@ PAGE = """<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>Grades</title>
 <style>
-body { font: 16px/1.45 system-ui, sans-serif; margin: 1rem auto; max-width: 75rem; padding: 0 .8rem; color: #1a1a1a; background: #fff }
+body { font: 16px/1.45 system-ui, sans-serif; margin: 1rem auto; max-width: 78rem; padding: 0 .8rem; color: #1a1a1a; background: #fff }
 .scroll { overflow-x: auto; border: 1px solid #ccc; border-radius: 6px }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%% }
 th, td { padding: .35rem .55rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e4e4e4 }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; max-width: 40vw; overflow: hidden; text-overflow: ellipsis }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; max-width: min(40vw, 12rem); overflow: hidden; text-overflow: ellipsis }
 th button { font: inherit; font-weight: 600; border: 0; background: none; cursor: pointer; padding: .3rem 0; color: inherit; text-align: inherit }
 th small { font-weight: 400 }
 th[aria-sort=ascending] button::after { content: " \\2191" } th[aria-sort=descending] button::after { content: " \\2193" }
