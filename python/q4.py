@@ -30,6 +30,10 @@ USUAL_SPACE = 0.75          # between words and within, where a page has too lit
 ONE_HEAP = 0.6              # where all gaps are alike, they are spaces if wider
 HEAPS = 3.5                 # distance between two heaps of gaps, per spread within, from which they are two
 
+# letters or digits: how much likelier a word is of the kind of its line, and the number of a list to be digits; 3 to 30 read rendered pages of sentences, lists
+# and tables equally well
+KIND, NUMBERED = 10, 30
+
 
 # ---------------------------------------------------------------- Q4.2: find the characters
 
@@ -625,7 +629,7 @@ def spell(log_probs, names, lengths, numbered):
     numbered   for each line, whether it begins with a number and a full stop, by its looks
 
     A word is either letters or digits, whichever its characters make likelier together. That leaves single characters in doubt, O or 0, I or 1: a line has
-    mostly one kind, so a word counts as 3 times likelier to be of the kind that its line is, and the number of a list as 30 times likelier to be digits.
+    mostly one kind, so a word counts as KIND times likelier to be of the kind that its line is, and the number of a list as NUMBERED times likelier to be digits.
     """
     digit = np.array([name.isdigit() for name in names])
     best = np.column_stack([np.where(kind, log_probs, -np.inf).max(axis=1) for kind in (~digit, digit)])
@@ -634,7 +638,7 @@ def spell(log_probs, names, lengths, numbered):
         ends = start + np.cumsum(line)
         words = np.array([best[end - n:end].sum(axis=0) for n, end in zip(line, ends)])        # (words, 2): as letters, as digits
         words += line_prior(words)
-        words[0, 1] += np.log(30) * number
+        words[0, 1] += np.log(NUMBERED) * number
         for n, end, word in zip(line, ends, words):
             kind = digit if word[1] > word[0] else ~digit
             text += [names[c] for c in np.where(kind, log_probs[end - n:end], -np.inf).argmax(axis=1)]
@@ -644,7 +648,7 @@ def spell(log_probs, names, lengths, numbered):
 
 def line_prior(words):
     """Log-probabilities (2,) of letters and digits in a line, from what all its words (m, 2) look like, each of which may still be of the other kind."""
-    same, other = np.log([0.75, 0.25])
+    same, other = np.log([KIND / (1 + KIND), 1 / (1 + KIND)])
     letters, digits = (np.logaddexp(words[:, k] + same, words[:, 1 - k] + other).sum() for k in (0, 1))
     return np.array([same, other] if letters >= digits else [other, same])
 
