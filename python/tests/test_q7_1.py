@@ -409,3 +409,14 @@ def test_two_processes_equal_one(small, tmp_path):
 def test_bad_input_is_one_line_and_status_2(arguments, said, tmp_path):
     result = subprocess.run([sys.executable, str(CODE / 'run_q7_1.py'), '--out', str(tmp_path), *arguments], capture_output=True, text=True, timeout=120)
     assert result.returncode == 2 and said in result.stderr and 'Traceback' not in result.stderr
+
+
+def test_what_to_train_on(tmp_path):
+    """Built-in characters are added to the real training set or replace it; the test set is the real one either way. A stand-in is not added to itself."""
+    handwriting.write_nist36(tmp_path / 'real', seed=5, per_class=(4, 2, 2))
+    sizes = {}
+    for choice in ('real', 'both', 'builtin'):
+        run = run_q7_1.arguments(['--data', str(tmp_path / 'real'), '--out', str(tmp_path)])
+        sizes[choice] = [len(y) for _, y in run_q7_1.load('nist36', run, choice)]
+    assert sizes == {'real': [144, 72, 72], 'both': [864, 72, 72], 'builtin': [720, 360, 72]}
+    assert len(run_q7_1.load('nist36', run_q7_1.arguments(['--out', str(tmp_path)]), 'both')[0][1]) == 720
