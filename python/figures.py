@@ -251,3 +251,43 @@ def lines_of_crops(crops, lines):
     ax.imshow(sheet, cmap='gray', vmin=min(0, crops.min()), vmax=max(1, crops.max()))
     ax.axis('off')
     return fig
+
+
+BENCHMARK_COLOURS = {'this project': 'numpy', "the course's loop": 'course', 'scikit-learn': 'sklearn', 'PyTorch': 'torch', 'matrix products alone': 'limit',
+                     'Tesseract': 'tesseract'}
+
+
+def bars(names, panels, log=False):
+    """Groups of bars, one group for each of names; panels under each other: {label of the y axis: {label: one value for each name, nan for none}}."""
+    fig, axes = new(len(panels), 1, size=(max(4.4, 0.8 * len(names)), 2.5 * len(panels)), squeeze=False, sharex=True)
+    for ax, (ylabel, series) in zip(axes[:, 0], panels.items()):
+        width = 0.8 / len(series)
+        for i, (label, values) in enumerate(series.items()):
+            at = np.arange(len(names)) + (i - (len(series) - 1) / 2) * width
+            ax.bar(at, values, width, label=label, color=colour(BENCHMARK_COLOURS.get(label, label), i))
+        ax.set(ylabel=ylabel, xticks=range(len(names)))
+        ax.set_xticklabels(names)
+        ax.grid(axis='x', visible=False)
+        if log:
+            ax.set_yscale('log')
+    axes[0, 0].legend(ncols=3, loc='lower center', bbox_to_anchor=(0.5, 1))
+    return fig
+
+
+def growth(panels):
+    """Seconds and memory against a size, both on logarithmic scales: {label of the x axis: {size: {'seconds', 'beyond_mb'}}}."""
+    fig, axes = new(2, len(panels), size=(2.4 * len(panels) + 0.6, 4.2), squeeze=False, sharex='col')
+    for column, (xlabel, found) in zip(axes.T, panels.items()):
+        sizes = np.array(list(found), float)
+        for ax, key, name in zip(column, ('seconds', 'beyond_mb'), ('train', 'valid')):
+            values = np.maximum([r[key] for r in found.values()], 0.1 if key == 'beyond_mb' else 0)
+            ax.plot(sizes, values, 'o-', color=colour(name))
+            ax.set(xscale='log', yscale='log', ylim=(values.min() / 3, values.max() * 3))
+            ax.set_xticks(sizes, labels=[f'{size:g}' for size in sizes])
+            ax.minorticks_off()
+        column[0].plot(sizes, column[0].lines[0].get_ydata()[-1] * sizes / sizes[-1], ':', color='black', label='in proportion')
+        column[1].set(xlabel=xlabel)
+    axes[0, 0].set_ylabel('seconds')
+    axes[1, 0].set_ylabel('MB beyond the data')
+    axes[0, 0].legend()
+    return fig
