@@ -398,7 +398,8 @@ body { font: 16px/1.45 system-ui, sans-serif; margin: 1rem auto; max-width: 78re
 .scroll { overflow-x: auto; border: 1px solid #ccc; border-radius: 6px }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%% }
 th, td { padding: .35rem .55rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e4e4e4 }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; max-width: min(40vw, 12rem); overflow: hidden; text-overflow: ellipsis }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; max-width: min(40vw, 12rem);
+  overflow: hidden; text-overflow: ellipsis }
 th button { font: inherit; font-weight: 600; border: 0; background: none; cursor: pointer; padding: .3rem 0; color: inherit; text-align: inherit }
 th small { font-weight: 400 }
 th[aria-sort=ascending] button::after { content: " \\2191" } th[aria-sort=descending] button::after { content: " \\2193" }

@@ -126,7 +126,7 @@ def get_random_batches(x, y, batch_size, rng=None):
 
 
 def shuffled_batches(x, y, batch_size, rng=None):
-    """What get_random_batches() lists, one batch at a time as it is asked for: no copy of the whole set is made, and a batch is still in the cache when used."""
+    """What get_random_batches() lists, a batch at a time as it is asked for: no copy of the whole set is made, and a batch is still in the cache when used."""
     rng = np.random.default_rng() if rng is None else rng
     order = rng.permutation(len(x))
     for i in range(0, len(x), batch_size):
@@ -176,7 +176,7 @@ def update(params, learning_rate, momentum=0.0, second=0.0):
 
     plain          W = W - learning_rate grad
     momentum       m = momentum m - learning_rate grad,  W = W + m (handout Q5.1.2): what consecutive gradients agree on adds up
-    second > 0     Adam (Kingma & Ba 2015): m and v are running means of grad and grad², with memories momentum and second, and W = W - learning_rate m / sqrt(v).
+    second > 0     Adam (Kingma & Ba 2015): m and v are running means of grad and grad², with memories momentum and second, W = W - learning_rate m / sqrt(v).
                    Every weight moves about learning_rate a step, whether its gradients are large or small. (Both means start at 0; their divisors undo that.)
 
     Keeps m and v in params['m_' + name] and ['v_' + name], the number of Adam's steps in ['t_' + name].

@@ -629,7 +629,7 @@ def spell(log_probs, names, lengths, numbered):
     numbered   for each line, whether it begins with a number and a full stop, by its looks
 
     A word is either letters or digits, whichever its characters make likelier together. That leaves single characters in doubt, O or 0, I or 1: a line has
-    mostly one kind, so a word counts as KIND times likelier to be of the kind that its line is, and the number of a list as NUMBERED times likelier to be digits.
+    mostly one kind, so a word counts as KIND times likelier to be of its line's kind, and the number of a list as NUMBERED times likelier to be digits.
     """
     digit = np.array([name.isdigit() for name in names])
     best = np.column_stack([np.where(kind, log_probs, -np.inf).max(axis=1) for kind in (~digit, digit)])

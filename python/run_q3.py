@@ -90,8 +90,8 @@ class Training:
     It learns from x' = (x - m) T, and so finds a W' that takes x'. That is a network on the pictures themselves, since x' W' + b = x (T W') + (b - m T W'):
     folded() says so in numbers, and what is saved is an ordinary 1024-64-36.
 
-    With a teacher, the params of a larger network trained in the same way, it learns the teacher's probabilities instead of the labels (Hinton et al. 2015). They
-    say more: that this 5 is nearly an S, and that one is nothing else. Both networks' scores are divided by TEMPERATURE meanwhile.
+    With a teacher, the params of a larger network trained in the same way, it learns the teacher's probabilities instead of the labels (Hinton et al. 2015).
+    They say more: that this 5 is nearly an S, and that one is nothing else. Both networks' scores are divided by TEMPERATURE meanwhile.
     """
 
     STATE = ('done', 'history', 'seconds', 'mean', 'T', 'params', 'kept', 'kept_accuracy')

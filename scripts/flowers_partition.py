@@ -6,7 +6,7 @@
 
 Flowers-17 comes as image_0001.jpg to image_1360.jpg, 80 of a kind in a row, so picture i has the label (i - 1) // 80; datasplits.mat holds three splits and the
 course takes the second: trn2, val2, tst2 (680/340/340). For Flowers-102 the labels are in imagelabels.mat and the split in setid.mat (1020/1020/6149).
-Every picture is decoded once. A wrong number, a picture that cannot be decoded or a .mat that is really a saved web page ends it with one line and status 2, and
+Every picture is decoded once. A wrong number, a picture that cannot be decoded or a .mat that is really a saved web page ends it with a line and status 2, and
 nothing is written: the result is built beside its place and renamed. Pictures are linked rather than copied where the disk allows it.
 """
 import argparse, os, shutil, sys
@@ -36,7 +36,7 @@ def read_mat(path, *names):
         content = scipy.io.loadmat(path)
         return [np.asarray(content[name]).astype(int).ravel() for name in names]
     except Exception as error:      # scipy raises many kinds for a broken file
-        raise UserError(f'{path} cannot be read as the .mat file with {", ".join(names)} ({type(error).__name__}: {error}); delete it and fetch it again') from None
+        raise UserError(f'{path} cannot be read as the .mat file with {", ".join(names)} ({type(error).__name__}: {error}); delete and refetch it') from None
 
 
 def unsorted_pictures(folder, classes):
@@ -77,7 +77,7 @@ def check(pictures, expected):
         except FileNotFoundError:
             raise UserError(f'{file} is missing; delete the folder that holds it and run the fetching script again') from None
         except Exception as error:      # PIL raises many kinds for a broken file
-            raise UserError(f'{file} cannot be decoded ({type(error).__name__}: {error}); delete the folder that holds it and run the fetching script again') from None
+            raise UserError(f'{file} cannot be decoded ({type(error).__name__}: {error}); delete its folder and run the fetching script again') from None
 
 
 def write(pictures, target):
@@ -118,7 +118,8 @@ def main(argv=None):
     check(pictures, expected)
     if args.target:
         write(pictures, args.target)
-    print(f'{args.target or args.folder}: {sum(expected)} pictures of {args.classes} flowers, all decodable: {expected[0]} train, {expected[1]} val, {expected[2]} test')
+    print(f'{args.target or args.folder}: {sum(expected)} pictures of {args.classes} flowers, all decodable: '
+          f'{expected[0]} train, {expected[1]} val, {expected[2]} test')
 
 
 if __name__ == '__main__':

@@ -38,7 +38,8 @@ def server(tmp_path):
     archive(root / '17' / '17flowers.tgz', {f'image_{i:04d}.jpg': jpeg(i) for i in range(1, total + 1)} | {'files.txt': b'names'})
     numbers = np.arange(1, total + 1)
     of_kind = (numbers - 1) % EACH
-    splits = {'trn2': numbers[of_kind < 2], 'val2': numbers[of_kind == 2], 'tst2': numbers[of_kind == 3], 'trn1': numbers[:3], 'val1': numbers[3:6], 'tst1': numbers[6:]}
+    splits = {'trn2': numbers[of_kind < 2], 'val2': numbers[of_kind == 2], 'tst2': numbers[of_kind == 3],
+              'trn1': numbers[:3], 'val1': numbers[3:6], 'tst1': numbers[6:]}
     scipy.io.savemat(root / '17' / 'datasplits.mat', splits)
 
     class Handler(http.server.SimpleHTTPRequestHandler):
