@@ -323,7 +323,7 @@ def write_nist36(folder, seed=0, per_class=(300, 100, 50)):
         save_beside(os.path.join(folder, f'nist36_{split}.mat'), lambda path, c=content: scipy.io.savemat(path, c, do_compression=True))
 
 
-def write_mnist(folder, seed=0, train=20000, test=4000):
+def write_mnist(folder, seed=0, train=10000, test=2000):
     """Write folder/MNIST/raw/*-ubyte, MNIST's four files, as torchvision reads them: digits in random order (the original has 60000 + 10000)."""
     for name, count, rng in zip(('train', 't10k'), (train, test), np.random.default_rng([seed, 10]).spawn(2)):
         x, labels = shuffled_bytes(string.digits, count, 'mnist', rng)
@@ -585,8 +585,8 @@ def bloom(kind, size, rng):
     return colour * (1 - disc) + heart * disc, alpha
 
 
-def write_flowers(folder, seed=0, per_class=(40, 20, 20), size=160):
-    """Write folder/oxford-flowers17/{train,val,test}/<0..16>/image_XXXX.jpg: 17 classes of drawn flowers, size x size pixels, as many as the real set has."""
+def write_flowers(folder, seed=0, per_class=(24, 12, 12), size=160):
+    """Write folder/oxford-flowers17/{train,val,test}/<0..16>/image_XXXX.jpg: 17 classes of drawn flowers, size x size pixels (the real set has 40 + 20 + 20)."""
     target, part = (os.path.join(folder, name) for name in ('oxford-flowers17', f'.part{os.getpid()}-oxford-flowers17'))
     number = 0
     try:
