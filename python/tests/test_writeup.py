@@ -155,6 +155,9 @@ def test_comments_follow_the_results(out):
     text = text_of(out)
     assert 'overtakes PCA' not in text and 'comes to within 0.52 dB' in text
     assert 'the network from scratch is ahead' in text
+    results['q5']['course']['psnr_seeds'] = [15.63, 17.38]
+    write(out, 'q5', results['q5'])
+    assert 'the luckiest seed of question 5 comes to 17.38 dB' in text_of(out)
 
 
 def test_text_says_only_what_the_run_did(out):
