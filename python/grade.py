@@ -373,7 +373,11 @@ def grade_all(folder, desk, jobs, **kwargs):
                     f'{result["seconds"]:.0f} s; {left:.0f} s left'), flush=True)
         return result
     with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(one, paths))
+        try:
+            return list(pool.map(one, paths))
+        except BaseException:       # Ctrl-C too: the threads must not go on to their end
+            grade_sandbox.interrupted.set()
+            raise
 
 
 def write_csv(path, results):
@@ -514,7 +518,9 @@ def parse(argv):
 def main(argv=None):
     """Do what the command line says; returns the exit status."""
     args = parse(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # leaves through every finally: nothing stays running
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:      # as under nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))      # leaves through every finally: nothing stays running
     if args.write_kit:
         make_kit(Path(args.write_kit), datasets.Data(args.data))
         return 0

@@ -20,6 +20,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -32,6 +33,9 @@ KEPT = 4000             # characters of output kept for the report
 
 
 # ---------------------------------------------------------------- outside: start, watch, kill
+
+interrupted = threading.Event()     # set it to end all runs at once
+
 
 class Ran:
     """What came of one run: the events that were reported, the last of the output, and why it was stopped (None if it ended by itself)."""
@@ -84,7 +88,7 @@ def watch(process, read, deadline):
             if ended:
                 break
             now = time.monotonic()
-            if now > deadline:
+            if now > deadline or interrupted.is_set():
                 ran.stopped = 'time'
             elif ran.printed > OUTPUT:
                 ran.stopped = 'output'

@@ -12,6 +12,7 @@ import pickle
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -561,6 +562,21 @@ def test_wrong_use_is_status_2(tmp_path, desk):
         done = command(*args, env={**os.environ, 'TMPDIR': str(tmp_path)})
         assert not list(tmp_path.glob('grade_*'))
         assert done.returncode == 2 and says in done.stderr and 'Traceback' not in done.stderr, (args, done.stderr)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_it_ends_soon_and_leaves_nothing(tmp_path, desk, number):
+    for name in 'abc':
+        (tmp_path / 'all' / name).mkdir(parents=True)
+        (tmp_path / 'all' / name / 'nn.py').write_text('open("begun", "w")\nwhile True: pass\n')
+    (tmp_path / 'tmp').mkdir()
+    process = subprocess.Popen([sys.executable, str(Path(grade.__file__)), '--all', str(tmp_path / 'all'), '--kit', str(desk.kit), '--seconds', '600',
+                                '--out', str(tmp_path)], env={**os.environ, 'TMPDIR': str(tmp_path / 'tmp')}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while process.poll() is None and not list(tmp_path.glob('tmp/**/begun')):
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + number and not list((tmp_path / 'tmp').iterdir()) and not (tmp_path / 'grades.csv').exists()
 
 
 NASTY = '<img src=x onerror=document.title=1>'
