@@ -28,7 +28,7 @@ import datasets, experiment, figures, nn, q4, run_q3, torch_nets
 PARTS = ['fully_connected', 'mnist', 'nist36', 'emnist']
 
 # What was chosen on validation.
-# gentle     so many epochs at the end distort less, in a round of their own: what little tells 0 from O and 1 from I, width and slant, is lost in strong distortion
+# gentle     so many epochs at the end distort less, in a round of their own: width and slant, which tell 0 from O and 1 from I, are lost in strong distortion
 # strength   of the distortion: 74,000 pictures are not learnt by heart in a dozen epochs, and need less of it
 # train_on   built-in characters beside the real ones cost the NIST36 network a point (93.6 instead of 94.6 % after 20 epochs), and the EMNIST network nothing
 #            (89.8 % after 7 epochs either way), which then knows ways of writing that are rare in EMNIST, such as a 1 with flag and foot
