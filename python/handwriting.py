@@ -586,7 +586,7 @@ def bloom(kind, size, rng):
 
 
 def write_flowers(folder, seed=0, per_class=(24, 12, 12), size=160):
-    """Write folder/oxford-flowers17/{train,val,test}/<0..16>/image_XXXX.jpg: 17 classes of drawn flowers, size x size pixels (the real set has 40 + 20 + 20)."""
+    """Write folder/oxford-flowers17/{train,val,test}/<0..16>/image_XXXX.jpg: 17 classes of drawn flowers, size x size pixels (the real set: 40 + 20 + 20)."""
     target, part = (os.path.join(folder, name) for name in ('oxford-flowers17', f'.part{os.getpid()}-oxford-flowers17'))
     number = 0
     try:
