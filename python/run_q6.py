@@ -75,12 +75,13 @@ def draw_curve(run, curve, components, found):
     ax.set_xscale('log', base=2)
     ax.set_xticks([1, 2, 4, 8, 16, 32, 64, 128, 256], labels=['1', '2', '4', '8', '16', '32', '64', '128', '256'])
     ax.plot(components, curve[components - 1], 'o', color=figures.colour('PCA'))
-    ax.annotate(f'{curve[components - 1]:.2f}', (components, curve[components - 1]), (4, -11), textcoords='offset points')
+    ax.annotate(f'{curve[components - 1]:.2f}', (components, curve[components - 1]), (-6, 4), textcoords='offset points', ha='right')
     if found:
         for name, label, marker in (('course', 'autoencoder as set', 's'), ('best', 'best autoencoder', 'D')):
             psnr = found[name]['psnr_valid']
             ax.plot(found['best']['code_length'], psnr, marker, label=label, color=figures.colour('course' if name == 'course' else 'autoencoder'), ls='')
-            ax.annotate(f'{psnr:.2f}', (found['best']['code_length'], psnr), (-5, 4), textcoords='offset points', ha='right')
+            place = dict(xytext=(7, -11)) if name == 'course' else dict(xytext=(-6, 4), ha='right')       # apart from PCA's, which is near
+            ax.annotate(f'{psnr:.2f}', (found['best']['code_length'], psnr), textcoords='offset points', **place)
         ax.legend()
     run.figure('psnr', fig)
 
