@@ -31,8 +31,8 @@ ONE_HEAP = 0.6              # where all gaps are alike, they are spaces if wider
 HEAPS = 3.5                 # distance between two heaps of gaps, per spread within, from which they are two
 
 # letters or digits: how much likelier a word is of the kind of its line, and the number of a list to be digits; 3 to 30 read rendered pages of sentences, lists
-# and tables equally well
-KIND, NUMBERED = 10, 30
+# and tables equally well. NEXT: how much likelier the number of a list is to be the next one
+KIND, NUMBERED, NEXT = 10, 30, 30
 
 
 # ---------------------------------------------------------------- Q4.2: find the characters
@@ -633,8 +633,10 @@ def spell(log_probs, names, lengths, numbered):
     """
     digit = np.array([name.isdigit() for name in names])
     best = np.column_stack([np.where(kind, log_probs, -np.inf).max(axis=1) for kind in (~digit, digit)])
-    text, start = [], 0
+    text, start, starts = [], 0, []
     for line, number in zip(lengths, numbered):
+        if number:
+            starts.append((start, line[0]))
         ends = start + np.cumsum(line)
         words = np.array([best[end - n:end].sum(axis=0) for n, end in zip(line, ends)])        # (words, 2): as letters, as digits
         words += line_prior(words)
@@ -643,7 +645,31 @@ def spell(log_probs, names, lengths, numbered):
             kind = digit if word[1] > word[0] else ~digit
             text += [names[c] for c in np.where(kind, log_probs[end - n:end], -np.inf).argmax(axis=1)]
         start += sum(line)
+    if 2 * sum(text[first].isdigit() for first, _ in starts) >= len(starts):         # a list may be numbered in letters, too
+        for i, digit in count_up(log_probs, names, starts).items():
+            text[i] = digit
     return ''.join(text)
+
+
+def count_up(log_probs, names, starts):
+    """The numbers of a list, if they may well count up: {index of a character: digit}, empty if they do not.
+
+    starts   (index of the first character, number of characters) of each number, from the top of the page down
+
+    Each number is taken to be NEXT times likelier to follow the one above than to be any other.
+    """
+    def likelihood(numbers):
+        return sum(log_probs[start + k, names.index(digit)] for (start, _), number in zip(starts, numbers) for k, digit in enumerate(number))
+    lists = [[str(first + i) for i in range(len(starts))] for first in range(100)]
+    lists = [numbers for numbers in lists if [len(number) for number in numbers] == [length for _, length in starts]]
+    if len(starts) < 2 or not lists:
+        return {}
+    best = max(lists, key=likelihood)
+    digits = [names.index(name) for name in names if name.isdigit()]
+    freely = sum(log_probs[start:start + length, digits].max(axis=1).sum() for start, length in starts)
+    if likelihood(best) + np.log(NEXT) * (len(starts) - 1) < freely:
+        return {}
+    return {start + k: digit for (start, _), number in zip(starts, best) for k, digit in enumerate(number)}
 
 
 def line_prior(words):

@@ -373,3 +373,20 @@ def test_load_photo_refuses_what_is_none(tmp_path, content):
     (tmp_path / 'x.png').write_bytes(content)
     with pytest.raises(datasets.UserError, match='x.png cannot be read as a picture'):
         datasets.load_photo(tmp_path / 'x.png')
+
+
+@pytest.mark.parametrize('seen, read', [
+    ([{'2': 0.5, '1': 0.3}, {'2': 0.9}, {'3': 0.9}], '123'),       # the first is more like a 2, but lists count
+    ([{'1': 0.9}, {'5': 0.9}, {'9': 0.9}], '159'),                 # these do not, clearly
+    ([{'9': 0.9}, {'1': 0.9}], '91'),                              # 10 would need two characters
+    ([{'8': 0.5, '3': 0.4}], '8'),                                 # one number is no list
+])
+def test_the_numbers_of_a_list_count_up(seen, read):
+    names = datasets.CLASSES
+    probs = np.full((len(seen), len(names)), 1e-3)
+    for row, known in zip(probs, seen):
+        for digit, p in known.items():
+            row[names.index(digit)] = p
+    found = q4.count_up(np.log(probs), names, [(i, 1) for i in range(len(seen))])
+    text = ''.join(found.get(i, names[26 + probs[i, 26:].argmax()]) for i in range(len(seen)))
+    assert text == read
