@@ -7,6 +7,7 @@ import pytest
 import augment, datasets, experiment, nn, run_q3
 
 QUICK = ['--quick', '--epochs', '1', '--best-epochs', '3']
+LONGER = [*QUICK, '--teacher-epochs', '15', '--best-epochs', '15']
 
 
 @pytest.fixture(scope='module')
@@ -136,13 +137,13 @@ def test_confusions_are_counted_true_by_predicted():
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp('q3')
-    return out, run_q3.main([*QUICK, '--out', str(out), '--best-epochs', '6'])
+    return out, run_q3.main([*LONGER, '--out', str(out)])
 
 
 def test_command_writes_what_it_says(finished):
     out, result = finished
     assert json.loads((out / 'results' / 'q3.json').read_text()) == result and result['data'] == 'built-in handwriting'
-    assert [row['learning_rate'] for row in result['plain']] == pytest.approx([2e-3, 2e-2, 2e-4]) and result['best']['epochs'] == 6
+    assert [row['learning_rate'] for row in result['plain']] == pytest.approx([2e-3, 2e-2, 2e-4]) and result['best']['epochs'] == 15
     assert result['best']['test_accuracy'] > 0.3
     assert {p.name for p in (out / 'figures').iterdir()} == {f'q3_{name}.png' for name in ('accuracy', 'loss', 'weights', 'confusion', 'samples')}
     assert {p.name for p in out.iterdir()} == {'results', 'figures', 'q3_weights.pickle'}
@@ -177,7 +178,7 @@ def test_wrong_weights_are_refused(tmp_path, content, message):
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('stop_after, call', [('plain', 3), ('teacher', 2), ('best', 4)])
+@pytest.mark.parametrize('stop_after, call', [('plain', 3), ('teacher', 2), ('best', 17)])
 def test_a_resumed_run_equals_one_without_interruption(finished, tmp_path, monkeypatch, stop_after, call):
     """Interrupted in the third plain training, or in the second epoch of the teacher or of the best one."""
     out, result = finished
@@ -190,12 +191,12 @@ def test_a_resumed_run_equals_one_without_interruption(finished, tmp_path, monke
         return original(*args, **kwargs)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(*((nn, 'train_epoch') if stop_after == 'plain' else (run_q3.Training, 'epoch')), interrupted)
-        run_q3.main([*QUICK, '--out', str(tmp_path), '--best-epochs', '6'])
+        run_q3.main([*LONGER, '--out', str(tmp_path)])
     assert (tmp_path / 'q3_checkpoint.pickle').exists() and not (tmp_path / 'results').exists()
     with pytest.raises(experiment.UserError, match='without --resume'):
-        run_q3.main([*QUICK, '--out', str(tmp_path), '--best-epochs', '7', '--resume'])
+        run_q3.main([*LONGER, '--out', str(tmp_path), '--batch-size', '20', '--resume'])
 
-    resumed = run_q3.main([*QUICK, '--out', str(tmp_path), '--best-epochs', '6', '--resume'])
+    resumed = run_q3.main([*LONGER, '--out', str(tmp_path), '--resume'])
     whole, again = (experiment.load_pickle(folder / 'q3_weights.pickle') for folder in (out, tmp_path))
     assert all((whole[name] == again[name]).all() for name in whole)
     assert resumed['plain'] == result['plain'] and resumed['confused'] == result['confused'] and not (tmp_path / 'q3_checkpoint.pickle').exists()
