@@ -81,21 +81,34 @@ def limited(threads):
 def alternate(contestants, repetitions, threads=(None,)):
     """Run contestants {name: function()} in turns, once to warm up and then `repetitions` times, with each number of threads.
 
-    returns ({name: {threads: median seconds}}, {name: what its function returned last})
+    Threads that wait for each other on a busy machine can cost minutes: more of them than suits a contestant best are given up after one round if they take
+    twice as long.
+
+    returns ({name: {threads: median seconds}}, {name: what its function returned in the last round that all took part in})
     """
     seconds, returned = {name: {n: [] for n in threads} for name in contestants}, {}
     began = time.perf_counter()
     for done in range(repetitions + 1):
         for n in threads:
-            for name, work in contestants.items():
+            for name in [name for name in contestants if n in seconds[name]]:
                 with limited(n):
                     time.sleep(0.03)        # the last one's threads look for more work before they go to sleep
                     started = time.perf_counter()
-                    returned[name] = work()
+                    result = contestants[name]()
                     seconds[name][n].append(time.perf_counter() - started)
+                if done <= 1:
+                    returned[name] = result
+        if done == 1:
+            seconds = {name: worth_trying(by_threads) for name, by_threads in seconds.items()}
         if done >= 3 and time.perf_counter() - began > SPENT:
             break
     return {name: {n: float(np.median(times[1:])) for n, times in by_threads.items()} for name, by_threads in seconds.items()}, returned
+
+
+def worth_trying(by_threads):
+    """Those of {threads: seconds of each round} that may turn out best."""
+    best = min(by_threads, key=lambda n: by_threads[n][-1])
+    return {n: times for n, times in by_threads.items() if times[-1] < 2 * by_threads[best][-1] or n < best}
 
 
 def best_threads(measured):

@@ -68,11 +68,11 @@ def torch(x, y, hidden, batch_size):
     net = torch.nn.Sequential(*torch_nets.FullyConnected(new_params(hidden, x.dtype))).to(torch.from_numpy(x).dtype)
     optimiser = torch.optim.SGD(net.parameters(), lr=RATE)
     loss_function = torch.nn.CrossEntropyLoss()
-    pictures, labels = torch.from_numpy(x), torch.from_numpy(y.argmax(axis=1))
+    pictures, labels, generator = torch.from_numpy(x), torch.from_numpy(y.argmax(axis=1)), torch.Generator().manual_seed(1)
 
     def epoch():
         total = torch.zeros(())
-        for rows in torch.randperm(len(pictures)).split(batch_size):
+        for rows in torch.randperm(len(pictures), generator=generator).split(batch_size):
             loss = loss_function(net(pictures[rows]), labels[rows])
             optimiser.zero_grad()
             loss.backward()

@@ -124,8 +124,14 @@ def test_wrong_part_is_refused(capsys):
 def test_contestants_take_turns():
     calls = []
     measured, last = benchmark.alternate({name: lambda name=name: calls.append(name) or len(calls) for name in 'ab'}, 3)
-    assert calls == list('abababab') and last == {'a': 7, 'b': 8}
+    assert calls == list('abababab') and last == {'a': 3, 'b': 4}
     assert benchmark.best_threads({'a': {1: 3.0, 2: 2.0}, 'b': {1: 1.0, 2: 4.0}}) == ({'a': 2.0, 'b': 1.0}, {'a': 2, 'b': 1})
+
+
+def test_too_many_threads_are_given_up_after_a_round():
+    rounds = {1: [9.0, 2.0], 2: [1.0, 1.0], 4: [9.0, 1.9], 8: [1.0, 2.1]}
+    assert benchmark.worth_trying(rounds) == {n: rounds[n] for n in (1, 2, 4)}
+    assert benchmark.worth_trying({None: [1.0]}) == {None: [1.0]}
 
 
 def test_the_median_leaves_the_first_round_out(monkeypatch):
