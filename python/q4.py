@@ -98,7 +98,7 @@ def reduce(image):
     total = total.reshape(height, image.shape[1], -1) @ weights
     total = np.pad(total, ((0, 0), (0, width * factor - image.shape[1])), mode='edge')
     grey = total.reshape(height, width, factor).sum(axis=2)
-    return np.nan_to_num(grey, nan=1, posinf=1, neginf=0), factor
+    return np.nan_to_num(np.maximum(grey, 0), nan=1, posinf=1), factor
 
 
 def enlarge(picture, factor, shape):
@@ -108,28 +108,58 @@ def enlarge(picture, factor, shape):
 
 
 def find_desk(grey):
-    """Mask (h, w) of what lies around the sheet: dark regions at the picture's border, beyond a sharp edge. Empty if the sheet fills the picture."""
+    """Mask (h, w) of what lies around the sheet: what is much darker, reaches the picture's border, and meets the sheet in a sharp edge. May be empty."""
     step = max(1, min(grey.shape) // 250)
     small = grey[:grey.shape[0] // step * step, :grey.shape[1] // step * step]
     small = small.reshape(small.shape[0] // step, step, -1, step).mean(axis=(1, 3))
-    small = ndimage.grey_closing(small, size=max(3, min(small.shape) // 25))            # no thin ink
-    bright, dark = ndimage.maximum_filter(small, 3), ndimage.minimum_filter(small, 3)
-    labels, count = ndimage.label(bright < 1.2 * dark + 0.02)
-    if count < 2:
-        return np.zeros(grey.shape, bool)
-    area = np.bincount(labels.ravel())
-    level = ndimage.median(small, labels, np.arange(count + 1))
-    area[0] = 0
-    sheet = np.argmax(area * level)                 # large and bright
+    closed = ndimage.grey_closing(small, size=max(3, min(small.shape) // 25))           # no thin ink
+    sheet = find_sheet(small, closed)
+    edge = ndimage.binary_dilation(local_ratio(closed) > 1.25, iterations=2)
+    labels, _ = ndimage.label(~sheet)
     at_border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    outside = [i for i in at_border if i and i != sheet and level[i] < 0.6 * level[sheet] and area[i] > 0.002 * small.size]
-    desk = np.isin(labels, outside)
-    if not desk.any():
-        return np.zeros(grey.shape, bool)
-    # the edge itself, and dark slivers between it and the border, go with the desk; what the sheet encloses is sheet
-    desk = ndimage.binary_propagation(desk, mask=desk | (labels == 0) | (small < 0.6 * level[sheet])) & ~ndimage.binary_fill_holes(labels == sheet)
-    desk = ndimage.binary_dilation(desk, iterations=1, border_value=0)
-    return resize_nearest(desk, grey.shape)
+    desk = np.zeros(sheet.shape, bool)
+    for part in (labels == i for i in at_border if i):
+        if part.mean() > 0.002 and edge[ndimage.binary_dilation(part) & sheet].mean() > 0.6:
+            desk |= part
+    desk = ndimage.binary_dilation(desk, iterations=2)
+    return resize_nearest(desk & ~desk.all(), grey.shape)
+
+
+def find_sheet(small, closed):
+    """Mask of the sheet in a picture, with and without its ink: the smooth region that is largest and brightest, and what is about as bright beside it.
+
+    A deep shadow with a sharp edge looks like a desk; but where there is writing in it, it lies on the sheet.
+    """
+    region = smooth_region(closed)
+    labels, _ = ndimage.label(closed >= np.where(region, 0.45, 0.6) * np.median(closed[region]))
+    sheet = ndimage.binary_fill_holes(labels == np.argmax(np.bincount(labels[region & (labels > 0)])))
+    shade = smooth_region(np.where(sheet, 0, closed))
+    return sheet | ndimage.binary_dilation(shade, iterations=3) if written(small, shade, sheet) else sheet
+
+
+def smooth_region(closed):
+    """Mask of the largest and brightest region without a sharp edge inside."""
+    labels, count = ndimage.label(local_ratio(closed) < 1.2)
+    size = np.bincount(labels.ravel(), minlength=count + 1) * ndimage.median(closed, labels, np.arange(count + 1))**4
+    size[0] = -1                # the edges; or all, where nothing is smooth
+    return labels == np.argmax(size)
+
+
+def local_ratio(closed):
+    """How much brighter the brightest of a pixel and its neighbours is than the darkest; in the dark, differences count less."""
+    return (ndimage.maximum_filter(closed, 3) + 0.05) / (ndimage.minimum_filter(closed, 3) + 0.05)
+
+
+def written(small, shade, sheet):
+    """Is there writing in the shade? Then ink as dark as the sheet's stands out of a ground about as smooth as the sheet's, and is not much rarer."""
+    contrast = contrast_to_paper(small, np.zeros(small.shape, bool))
+    parts = [contrast[ndimage.binary_erosion(part, iterations=5)] for part in (shade, sheet)]
+    if min(map(len, parts)) < 1000:
+        return False
+    shade, sheet = (part - np.median(part) for part in parts)
+    ink = max(0.5 * np.percentile(sheet, 99.5), 0.1)
+    rough = np.median(np.abs(shade)), np.median(np.abs(sheet))
+    return rough[0] < min(3 * rough[1] + 0.01, ink / 6) and np.mean(shade > ink) > 0.25 * np.mean(sheet > ink)
 
 
 def resize_nearest(mask, shape):
@@ -201,12 +231,23 @@ def contrast_of(labels, contrast, count):
     return mean(labels), mean(ring)
 
 
+def surround(boxes):
+    """The box around all of boxes (n, 4)."""
+    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+
+
 def character_height(pieces):
-    """Height of most characters in pixels: the median over pieces, each counted by its ink, so that specks have no say. 0 without pieces."""
+    """Height of most characters in pixels: the median over pieces, each counted by its ink, so that specks have no say. 0 without pieces.
+
+    What lies around all else, as a frame does, has no say either.
+    """
     height, width = pieces.sides
     fit = ~pieces.astray & (height >= 5) & (width < 6 * height)
     if not fit.any():
         return 0.0
+    frame = np.all(np.abs(pieces.boxes - surround(pieces.boxes[fit])) <= 2, axis=1)
+    if np.sum(fit & ~frame) > 2:
+        fit &= ~frame
     order = np.argsort(height[fit])
     # a stroke's ink grows with its length; the square root keeps one great blot from outvoting a page
     weight = np.cumsum(np.sqrt(pieces.area[fit][order]) * height[fit][order])
@@ -235,7 +276,7 @@ def join_pieces(pieces, labels, height):
         i, j = root(owner, first), root(owner, second)
         if i != j and (belong_together(boxes[i], boxes[j], height) or broken_off(first, second, boxes[i], boxes[j], pieces, labels, height)):
             owner[j] = i
-            boxes[i] = [*np.minimum(boxes[i, :2], boxes[j, :2]), *np.maximum(boxes[i, 2:], boxes[j, 2:])]
+            boxes[i] = surround(boxes[[i, j]])
     return np.array([root(owner, i) for i in range(len(owner))])
 
 

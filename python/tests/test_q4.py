@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 import datasets, handwriting, nn, q4
 
@@ -72,8 +73,9 @@ def test_what_is_no_picture(shape):
 
 @pytest.mark.parametrize('image', [
     blank(), np.zeros((50, 60, 3)), np.ones((1, 1, 3)), np.ones((3, 400)), np.full((200, 200, 3), np.nan),
+    -blank(), np.pad(np.ones((3, 500, 3)), ((200, 200), (0, 0), (0, 0))), np.random.default_rng(1).random((300, 400, 3)),
     np.linspace(0.3, 1, 600)[None, :, None] * blank(), np.clip(0.8 + np.random.default_rng(0).normal(0, 0.04, (400, 600, 3)), 0, 1)],
-    ids=['paper', 'black', 'one pixel', 'strip', 'nan', 'gradient', 'noise'])
+    ids=['paper', 'black', 'one pixel', 'strip', 'nan', 'negative', 'bright strip', 'strong noise', 'gradient', 'noise'])
 def test_nothing_written_gives_no_boxes(image):
     boxes, bw = q4.findLetters(image)
     assert boxes.shape == (0, 4) and bw.shape == image.shape[:2] and bw.min() == 1
@@ -123,6 +125,42 @@ def test_desk_around_the_sheet():
     inside = (x > 20 + 0.05 * y) & (x < 590 - 0.03 * y) & (y > 10 + 0.02 * x)        # not quite a rectangle
     desk[60:460, 60:660][inside] = image[inside]
     same_boxes(q4.findLetters(desk)[0], truth + 60)
+
+
+def on_a_desk(sheet, shape, y, x, turn=0.0):
+    """sheet (h, w, 3), its upper left corner at y, x of a picture of shape with a textured desk, turned (radians) about that corner; (picture, matrix)."""
+    rng = np.random.default_rng(3)
+    desk = 0.35 * (1 + 0.1 * handwriting.blotches(shape, 9, rng) + 0.15 * handwriting.blotches(shape, 90, rng))
+    back = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    moved = ndimage.affine_transform(sheet[..., 0], back, -back @ [y, x], output_shape=shape, order=1, cval=-1)
+    return np.clip(np.where(moved < 0, desk, moved), 0, 1)[..., None].repeat(3, axis=2), np.linalg.inv(back)
+
+
+@pytest.mark.parametrize('noise', [0, 0.06])
+def test_sheet_that_fills_a_tenth_of_the_photo(noise):
+    image, truth = page_of_ells()
+    picture, _ = on_a_desk(image, (1300, 1900), 480, 700)
+    picture = np.clip(picture + np.random.default_rng(4).normal(0, noise, picture.shape), 0, 1)
+    same_boxes(q4.findLetters(picture)[0], truth + [480, 700, 480, 700])
+
+
+def test_turned_sheet_that_leaves_the_photo():
+    image, truth = page_of_ells()
+    picture, matrix = on_a_desk(image, (430, 720), -5, 40, turn=0.07)
+    corners = np.array([[matrix @ [y, x] for y in (y1, y2) for x in (x1, x2)] for y1, x1, y2, x2 in truth]) + [-5, 40]
+    same_boxes(q4.findLetters(picture)[0], np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1), slack=4)
+
+
+@pytest.mark.parametrize('desk', [False, True])
+def test_deep_shadow_with_a_sharp_edge(desk):
+    """As dark as a desk, and as sharp; what is written in it says that it is none."""
+    image, truth = page_of_ells()
+    if desk:
+        image, _ = on_a_desk(image, (500, 700), 50, 50)
+        truth = truth + 50
+    y, x = np.mgrid[:image.shape[0], :image.shape[1]]
+    image *= (1 - 0.58 / (1 + np.exp((430 - x) / 1.5)))[..., None]
+    same_boxes(q4.findLetters(image)[0], truth)
 
 
 def test_rendered_pages():
