@@ -169,13 +169,12 @@ def resize_nearest(mask, shape):
 
 
 def contrast_to_paper(grey, desk):
-    """How much darker than the paper, (h, w) in about 0..1: 0 on paper in any light, 1 for black. The desk counts as paper."""
-    if desk.any():
-        grey = np.where(desk, np.median(grey[~desk][::7]), grey)
+    """How much darker than the paper, (h, w) in about 0..1: 0 on paper in any light, 1 for black. 0 on the desk, which lends the paper no brightness."""
     smooth = ndimage.gaussian_filter(grey, 0.7)
     window = max(5, min(grey.shape) // 8 | 1)           # odd, or the closing would move edges by a pixel
-    paper = ndimage.minimum_filter(ndimage.maximum_filter(smooth, window), window)
-    contrast = 1 - smooth / np.maximum(paper, 1e-3)
+    widened = ndimage.maximum_filter(np.where(desk, 0, smooth), window)
+    paper = ndimage.minimum_filter(np.where(desk, np.inf, widened), window)
+    contrast = np.where(desk, 0, 1 - smooth / np.maximum(paper, 1e-3))
     return contrast - np.median(contrast[::5, ::5])
 
 

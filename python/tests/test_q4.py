@@ -127,10 +127,10 @@ def test_desk_around_the_sheet():
     same_boxes(q4.findLetters(desk)[0], truth + 60)
 
 
-def on_a_desk(sheet, shape, y, x, turn=0.0):
+def on_a_desk(sheet, shape, y, x, turn=0.0, bright=0.35):
     """sheet (h, w, 3), its upper left corner at y, x of a picture of shape with a textured desk, turned (radians) about that corner; (picture, matrix)."""
     rng = np.random.default_rng(3)
-    desk = 0.35 * (1 + 0.1 * handwriting.blotches(shape, 9, rng) + 0.15 * handwriting.blotches(shape, 90, rng))
+    desk = bright * (1 + 0.1 * handwriting.blotches(shape, 9, rng) + 0.15 * handwriting.blotches(shape, 90, rng))
     back = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     moved = ndimage.affine_transform(sheet[..., 0], back, -back @ [y, x], output_shape=shape, order=1, cval=-1)
     return np.clip(np.where(moved < 0, desk, moved), 0, 1)[..., None].repeat(3, axis=2), np.linalg.inv(back)
@@ -161,6 +161,16 @@ def test_deep_shadow_with_a_sharp_edge(desk):
     y, x = np.mgrid[:image.shape[0], :image.shape[1]]
     image *= (1 - 0.58 / (1 + np.exp((430 - x) / 1.5)))[..., None]
     same_boxes(q4.findLetters(image)[0], truth)
+
+
+def test_faint_writing_in_a_shaded_corner_beside_the_desk():
+    image, truth = page_of_ells(ink=0.7)
+    truth = np.concatenate([truth, [ell(image, 348, 8, ink=0.7)]])
+    y, x = np.mgrid[:400, :600]
+    image *= (1 - 0.5 * np.exp(-((y - 400) ** 2 + x ** 2) / 180 ** 2))[..., None]
+    picture, _ = on_a_desk(image, (480, 700), 30, 20, bright=0.2)
+    boxes = q4.findLetters(picture)[0]
+    same_boxes(boxes[np.lexsort((boxes[:, 1], boxes[:, 0] // 40))], truth + [30, 20, 30, 20])
 
 
 def test_rendered_pages():
