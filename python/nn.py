@@ -40,11 +40,11 @@ def initialize_weights(in_size, out_size, params, name='', rng=None):
 def sigmoid(x):
     """1 / (1 + exp(-x)), elementwise, for any finite x.
 
-    exp(-x) overflows for large negative x, so both halves are written with z = exp(-|x|), which lies in (0, 1]:
-        x >= 0:  1 / (1 + z)        x < 0:  z / (1 + z), the same multiplied by z/z
+    Every step keeps its relative precision, on both sides of zero. Where exp(-x) is too large for the type (x below -88 in float32, -709 in float64) it is
+    inf, and 1 / inf is the right 0: the true value is as small as the smallest number that the type can hold.
     """
-    z = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, z) / (1 + z)
+    with np.errstate(over='ignore'):
+        return 1 / (1 + np.exp(-x))
 
 
 def forward(X, params, name='', activation=sigmoid):
@@ -109,7 +109,7 @@ def backwards(delta, params, name='', activation_deriv=sigmoid_deriv, *, input_g
     returns dL/dX, (N, in), or None
     """
     X, _, post_act = params['cache_' + name]
-    d = delta * activation_deriv(post_act)
+    d = delta if activation_deriv is linear_deriv else delta * activation_deriv(post_act)         # times ones is no change
     params['grad_W' + name] = X.T @ d
     params['grad_b' + name] = d.sum(axis=0)
     return d @ params['W' + name].T if input_grad else None
@@ -131,7 +131,7 @@ def shuffled_batches(x, y, batch_size, rng=None):
     order = rng.permutation(len(x))
     for i in range(0, len(x), batch_size):
         rows = order[i:i + batch_size]
-        yield x[rows], y[rows]
+        yield x.take(rows, axis=0), y.take(rows, axis=0)
 
 
 # ---------------------------------------------------------------- the training loop of questions 2, 3 and 5

@@ -39,10 +39,10 @@ def test_training_is_complete_and_ratios_follow_from_times(quick):
     for setting in settings.values():
         seconds = setting['seconds']
         assert set(seconds) == set(setting['threads']) == {'ours', 'course', 'limit', *PEERS} and min(seconds.values()) > 0
-        assert setting['to_course'] == pytest.approx(seconds['ours'] / seconds['course'])
         assert setting['share_of_limit'] == pytest.approx(seconds['limit'] / seconds['ours'])
         if PEERS:
             assert setting['to_fastest_peer'] == pytest.approx(seconds['ours'] / min(seconds[name] for name in PEERS))
+            assert setting['course_to_fastest_peer'] == pytest.approx(seconds['course'] / min(seconds[name] for name in PEERS))
             assert seconds[setting['fastest_peer']] == min(seconds[name] for name in PEERS)
 
 
