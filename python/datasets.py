@@ -30,6 +30,10 @@ class UserError(Exception):
 
 # ---------------------------------------------------------------- where data lies
 
+FETCHED_BY = {'NIST36': 'scripts/get_data.sh', 'MNIST': 'python/run_q7_1.py --download', 'EMNIST': 'python/run_q7_1.py --download',
+              'flowers': 'scripts/fetch_flowers17.sh'}
+
+
 class Data:
     """The folder real data is read from, and a record of what was really used."""
 
@@ -56,9 +60,9 @@ class Data:
             return self.folder
         if there:
             missing = next(f for f in files if f not in there)
-            raise UserError(f'{self.folder / missing} is missing beside {there[0]}; get it with scripts/get_data.sh, or remove the others to use built-in data')
+            raise UserError(f'{self.folder / missing} is missing beside {there[0]}; get it with {FETCHED_BY[name]}, or remove the others to use built-in data')
         if name not in self.sets:
-            print(f'{name}: not in {self.folder}; using the built-in handwriting (real data: scripts/get_data.sh)', flush=True)
+            print(f'{name}: not in {self.folder}; using the built-in stand-in (real data: {FETCHED_BY[name]})', flush=True)
         return self.builtin(name, files, make)
 
     def builtin(self, name, files, make):

@@ -44,7 +44,7 @@ def parse(doc, argv, options):
     parser = argparse.ArgumentParser(description=doc.strip(), formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = parser.add_argument_group('shared by all scripts')
     shared.add_argument('--data', metavar='DIR', help='where the real data lies (default: $NN_DATA, else data/); built-in data replaces what is missing')
-    shared.add_argument('--out', metavar='DIR', help='put results, figures and weights below DIR (default: writeup/results, writeup/figures, python/)')
+    shared.add_argument('--out', metavar='DIR', help='put results, figures and weights below DIR (default: writeup/results, writeup/figures, python/; with --quick, writeup/quick)')
     shared.add_argument('--seed', type=int, default=0, metavar='N', help='seed of all random numbers (default 0)')
     shared.add_argument('--quick', action='store_true', help='a cheap run of every step, to see that all works; its numbers mean little')
     shared.add_argument('--show', action='store_true', help='open the figures in windows at the end')
@@ -76,7 +76,8 @@ class Run:
         self.started = time.perf_counter()
         self.rng = np.random.default_rng(args.seed)
         self.data = datasets.Data(args.data)
-        out = Path(args.out) if args.out else None
+        # a trial leaves the results and the weights of real runs alone
+        out = Path(args.out) if args.out else datasets.TOP / 'writeup' / 'quick' if args.quick else None
         self.results, self.figures = ((out or datasets.TOP / 'writeup') / name for name in ('results', 'figures'))
         self.weights = out or CODE
         self.shown = []

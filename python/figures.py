@@ -62,7 +62,8 @@ def same_curves(series, xlabel, ylabel):
     """Curves that should coincide: the first wide and pale, the others dotted on top of it. series: {label: values}."""
     fig, ax = new()
     for i, (label, values) in enumerate(series.items()):
-        ax.plot(np.arange(1, len(values) + 1), values, label=label, color=colour(label, i), **(dict(ls=':') if i else dict(lw=5, alpha=0.35)))
+        marker = 'o' if len(values) == 1 else None          # a line of one point is invisible
+        ax.plot(np.arange(1, len(values) + 1), values, label=label, color=colour(label, i), marker=marker, **(dict(ls=':') if i else dict(lw=5, alpha=0.35)))
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
     return fig

@@ -132,7 +132,7 @@ def fully_connected(run, recipe):
     # nn.py sums the gradient over the batch and takes plain steps
     optimiser = torch.optim.SGD(net.parameters(), lr=recipe['learning_rate'])
     history = torch_nets.fit(net, batches, seen_valid, epochs=recipe['epochs'], optimiser=optimiser, schedule=torch_nets.constant, mean=False,
-                             file=run.weights / weights_name('fully_connected', run.args.quick), resume=run.args.resume, label='7.1.1')
+                             file=run.weights / weights_name('fully_connected'), resume=run.args.resume, label='7.1.1')
     by_hand = numpy_losses(params, train, batches.order, recipe['epochs'], recipe['batch_size'], recipe['learning_rate'])
     torch_losses = [h['loss'] for h in history]
     difference = float(np.max(np.abs(np.array(by_hand) - torch_losses)))
@@ -159,11 +159,11 @@ def convolutional(part, run, recipe):
     schedule = functools.partial(torch_nets.two_rounds, first=first / recipe['epochs'])
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe['learning_rate'], weight_decay=0.05)
     history = torch_nets.fit(net, batches, valid, epochs=recipe['epochs'], optimiser=optimiser, schedule=schedule, smoothing=0.1, average=0.998,
-                             file=run.weights / weights_name(part, run.args.quick), resume=run.args.resume, label=part)
+                             file=run.weights / weights_name(part), resume=run.args.resume, label=part)
     if part == 'emnist':            # a balanced set by definition, and a balanced test set: where a copy has fewer of some classes, the network shall not care
         torch_nets.balance(net, train[1])
         if torch_nets.rank() == 0:
-            torch_nets.save(net.state_dict(), run.weights / weights_name(part, run.args.quick))
+            torch_nets.save(net.state_dict(), run.weights / weights_name(part))
     result = summary(net, history, run, train, test) | {'valid_mean_recall': torch_nets.mean_recall(net, *valid)}
     if torch_nets.rank() == 0:
         draw(part, run, net, history, batches, test, classes)
@@ -202,9 +202,9 @@ def summary(net, history, run, train, test):
 
 # ---------------------------------------------------------------- reading photos
 
-def weights_name(part, quick=False):
-    """The file that a part's weights go to; a trial under --quick leaves the real ones alone."""
-    return f'q7_1_{part}{"_quick" if quick else ""}.pt'
+def weights_name(part):
+    """The file that a part's weights go to."""
+    return f'q7_1_{part}.pt'
 
 
 def probabilities(net, invert=False):
@@ -250,8 +250,8 @@ def together(nist36, emnist):
 
 def readers(run):
     """{name: how q4.read is to read} for question 3's network and the two convolutional ones, as far as their weights are there; EMNIST's must be."""
-    found, quick = {}, run.args.quick
-    emnist, nist36 = (run.weights_file(weights_name(part, quick)) for part in ('emnist', 'nist36'))
+    found = {}
+    emnist, nist36 = (run.weights_file(weights_name(part)) for part in ('emnist', 'nist36'))
     pickled = run.weights_file('q3_weights.pickle')
     if not emnist.exists():
         raise experiment.UserError(f'{experiment.shorten(emnist)} is missing; train it first: python python/run_q7_1.py --only emnist')
@@ -363,7 +363,7 @@ def main(argv=None):
             results |= read_photos(run, paths)
         record = run.finish(**earlier(run) | results)
         for part in parts:
-            torch_nets.forget(run.weights / weights_name(part, run.args.quick))
+            torch_nets.forget(run.weights / weights_name(part))
         return record
 
 

@@ -2,7 +2,7 @@
 # Runs every question, then builds the writeup and prints what came out. Makes .venv first if there is none.
 #
 #     bash scripts/run_all.sh                   everything, on the real data if it is in data/, else on the built-in handwriting
-#     bash scripts/run_all.sh --quick           every step once, cheaply: three minutes
+#     bash scripts/run_all.sh --quick           every step once, cheaply: three minutes; into writeup/quick, beside the real results
 #     bash scripts/run_all.sh --data DIR --out DIR --seed N       flags of the questions are passed on to each of them
 #
 # A question that fails does not stop the others; the exit status is 1 then, and the table at the end says which. Ctrl-C stops everything.
@@ -12,9 +12,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 say() { echo "run_all.sh: $*" >&2; }
 
 # A wrong flag would fail in every question: find it before the first.
-flags=("$@") out="$top/writeup"
+flags=("$@") out='' quick=''
 while [ $# -gt 0 ]; do case "$1" in
-    --quick|--show) shift;;
+    --quick) quick=yes; shift;;
+    --show) shift;;
     --data|--out|--seed)
         [ $# -gt 1 ] || { say "$1 needs a value"; exit 2; }
         if [ "$1" = --data ] && ! [ -d "$2" ]; then say "--data $2 is no folder"; exit 2; fi
@@ -23,6 +24,7 @@ while [ $# -gt 0 ]; do case "$1" in
     -h|--help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p;}' "$0"; exit 0;;
     *) say "unknown argument $1; see --help"; exit 2;;
 esac; done
+if [ -z "$out" ]; then out="$top/writeup${quick:+/quick}"; fi
 
 install requirements.txt writeup/requirements.txt
 

@@ -54,7 +54,7 @@ def test_builtin_is_announced_once(tmp_path, capsys, builtin):
     for split in ('train', 'valid', 'test'):
         datasets.load_nist36(split, data)
     said = capsys.readouterr().out
-    assert said.count('built-in handwriting') == 1 and str(tmp_path) in said and 'get_data.sh' in said
+    assert said.count('built-in stand-in') == 1 and str(tmp_path) in said and 'get_data.sh' in said
     assert data.used() == 'built-in handwriting' == datasets.nist36_origin(data) and not list(tmp_path.iterdir())
 
 

@@ -206,3 +206,9 @@ def test_progress_counts_down(capsys):
         progress.line(loss=0.5)
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 2 and 'epoch   8/10  loss 0.5' in said[0] and said[-1].endswith('0 s left')
+
+
+def test_a_trial_leaves_real_results_alone(tmp_path):
+    real, trial, named = (experiment.start('q2', 'A test.', argv) for argv in ([], ['--quick'], ['--quick', '--out', str(tmp_path)]))
+    assert trial.results.parent == trial.figures.parent == trial.weights == real.results.parent / 'quick'
+    assert named.weights == tmp_path and real.weights == experiment.CODE
