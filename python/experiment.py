@@ -44,7 +44,8 @@ def parse(doc, argv, options):
     parser = argparse.ArgumentParser(description=doc.strip(), formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = parser.add_argument_group('shared by all scripts')
     shared.add_argument('--data', metavar='DIR', help='where the real data lies (default: $NN_DATA, else data/); built-in data replaces what is missing')
-    shared.add_argument('--out', metavar='DIR', help='put results, figures and weights below DIR (default: writeup/results, writeup/figures, python/; with --quick, writeup/quick)')
+    shared.add_argument('--out', metavar='DIR', help='put results, figures and weights below DIR '
+                        '(default: writeup/results, writeup/figures, python/; with --quick, writeup/quick)')
     shared.add_argument('--seed', type=int, default=0, metavar='N', help='seed of all random numbers (default 0)')
     shared.add_argument('--quick', action='store_true', help='a cheap run of every step, to see that all works; its numbers mean little')
     shared.add_argument('--show', action='store_true', help='open the figures in windows at the end')

@@ -36,13 +36,14 @@ RECIPES = {
     'fully_connected': dict(epochs=50, batch_size=36, learning_rate=3e-3, hidden=64),
     'mnist': dict(epochs=11, batch_size=128, learning_rate=4e-3, width=16, gentle=2, strength=1.0, train_on='real'),
     'nist36': dict(epochs=24, batch_size=64, learning_rate=3e-3, width=24, gentle=5, strength=1.0, train_on='real'),
-    'emnist': dict(epochs=11, batch_size=128, learning_rate=4e-3, width=24, gentle=3, strength=0.5, train_on='both'),
+    'emnist': dict(epochs=12, batch_size=128, learning_rate=4e-3, width=24, gentle=3, strength=0.7, train_on='both'),
 }
 QUICK = dict(epochs=2, width=8, pictures=1500)      # of each set, under --quick
 KEPT = [*PARTS, 'photos', 'readers', 'characters', 'edits', 'lines_exact', 'lines']       # what --only and --read leave of earlier results
 READER, BOTH = 'EMNIST network', 'both networks'
 SCORES = ('characters', 'edits', 'lines_exact', 'lines_true')
 HELD_OUT = 5000                # of the training pictures of MNIST and EMNIST, for validation
+FEW = 8                        # where built-in characters are added to real ones, at most one to so many
 CLASSES47 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt'              # EMNIST balanced, in the order of its labels
 
 
@@ -92,14 +93,23 @@ def load_splits(part, run, builtin=False):
     return *hold_out(*train), test
 
 
+def joined(a, b):
+    """The pictures and labels of a, then those of b."""
+    return tuple(map(np.concatenate, zip(a, b)))
+
+
 def load(part, run, train_on='real'):
-    """(train, valid, test), each (x, y). train_on 'both' adds built-in characters to the real training set, 'builtin' trains and validates on nothing else;
-    what is tested on is the real set in any case. Where there is no real set, its stand-in serves alone.
+    """(train, valid, test), each (x, y). train_on 'both' adds some built-in characters to the real training set, 'builtin' trains and validates on nothing
+    else, 'all' adds the validation set to the training set, for a last training after everything has been chosen (the validation accuracy then means nothing).
+    What is tested on is the real set in any case. Where there is no real set, its stand-in serves alone.
     """
     train, valid, test = load_splits(part, run)
-    if train_on != 'real' and run.data.sets[part.upper()] != 'built-in handwriting':
+    if train_on == 'all':
+        train = joined(train, valid)
+    elif train_on != 'real' and run.data.sets[part.upper()] != 'built-in handwriting':
         made, made_valid, _ = load_splits(part, run, builtin=True)
-        train, valid = (made, made_valid) if train_on == 'builtin' else (tuple(map(np.concatenate, zip(train, made))), valid)
+        step = -(-len(made[0]) * FEW // len(train[0]))
+        train, valid = (made, made_valid) if train_on == 'builtin' else (joined(train, (x[::step] for x in made)), valid)
     if not run.args.quick:
         return train, valid, test
     return tuple((x[::step], y[::step]) for x, y in (train, valid, test) for step in [max(1, len(x) // QUICK['pictures'])])
@@ -341,7 +351,8 @@ def arguments(argv):
         epochs=option(None, "instead of the recipe's", type=int),
         batch_size=option(None, "instead of the recipe's", type=int),
         learning_rate=option(None, "instead of the recipe's", type=float),
-        train_on=option(None, "instead of the recipe's: real, builtin or both; tested is on the real sets in any case", choices=['real', 'builtin', 'both']),
+        train_on=option(None, "instead of the recipe's: real, builtin, both, or all (the validation set, too); tested is on the real sets in any case",
+                        choices=['real', 'builtin', 'both', 'all']),
         resume=option(False, 'go on from where an interrupted run stopped'),
         download=option(False, 'let torchvision fetch MNIST and EMNIST (0.6 GB) into the data folder'))
     for name in ('epochs', 'batch_size', 'learning_rate'):

@@ -174,14 +174,15 @@ def test_faint_writing_in_a_shaded_corner_beside_the_desk():
 
 
 def test_rendered_pages():
+    """Fifty pages, from flat scans to photos of a lit desk."""
     rng, found, right, boxes_found = np.random.default_rng(11), 0, 0, 0
-    for difficulty in np.linspace(0, 1, 8):
+    for difficulty in np.linspace(0, 1, 50):
         page = handwriting.page(['THE FIVE BOXING', '1. WIZARDS JUMP', 'QUICKLY 2087'], rng, difficulty=difficulty, width=900)
         boxes, _ = q4.findLetters(page.image)
         hit = overlaps(boxes, page.boxes) > 0.5
         found, right, boxes_found = found + len(page.boxes), right + hit.any(axis=0).sum(), boxes_found + len(boxes)
         assert len(q4.find_rows(boxes)) == 3
-    assert right / found > 0.98 and right / boxes_found > 0.98
+    assert right / found >= 0.99 and right / boxes_found >= 0.99
 
 
 def test_twelve_megapixels_and_small_pictures():

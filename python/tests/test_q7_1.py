@@ -415,8 +415,8 @@ def test_what_to_train_on(tmp_path):
     """Built-in characters are added to the real training set or replace it; the test set is the real one either way. A stand-in is not added to itself."""
     handwriting.write_nist36(tmp_path / 'real', seed=5, per_class=(4, 2, 2))
     sizes = {}
-    for choice in ('real', 'both', 'builtin'):
+    for choice in ('real', 'both', 'builtin', 'all'):
         run = run_q7_1.arguments(['--data', str(tmp_path / 'real'), '--out', str(tmp_path)])
         sizes[choice] = [len(y) for _, y in run_q7_1.load('nist36', run, choice)]
-    assert sizes == {'real': [144, 72, 72], 'both': [864, 72, 72], 'builtin': [720, 360, 72]}
+    assert sizes == {'real': [144, 72, 72], 'both': [162, 72, 72], 'builtin': [720, 360, 72], 'all': [216, 72, 72]}
     assert len(run_q7_1.load('nist36', run_q7_1.arguments(['--out', str(tmp_path)]), 'both')[0][1]) == 720
