@@ -296,6 +296,7 @@ def startup(run):
     """Every script's --help."""
     scripts = sorted(experiment.CODE.glob('run_*.py')) + [experiment.CODE / 'grade.py', experiment.CODE / 'benchmark.py']
     scripts = [script for script in scripts if script.name in ('run_q2.py', 'run_q6.py')] if run.args.quick else scripts
+    scripts = [script for script in scripts if installed('torch') or not reaches(script, 'torch')]
     modules = {}
     contestants = {script.name: lambda script=script: modules.update({script.name: modules_at_help(script)}) for script in scripts}
     seconds, _ = best_threads(alternate(contestants, min(run.args.repetitions, 3))[0])
@@ -320,6 +321,15 @@ def machine():
             | {'tesseract': benchmark_peers.tesseract_version()}}
 
 
+def measured(name, run):
+    """What one section found; None, with a line that says why, if it could not be measured: the others' numbers are kept."""
+    try:
+        return SECTIONS[name](run)
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        print(f'{name}: left out: {" ".join(str(error).split())}')
+        return None
+
+
 def main(argv=None):
     run = experiment.start('benchmark', __doc__, argv,
                            only=experiment.option(None, 'these parts alone', choices=list(SECTIONS), nargs='+', metavar='PART'),
@@ -330,7 +340,7 @@ def main(argv=None):
         print('other programs keep this machine busy: times will be longer than they are, and uneven')
     for package in sorted({PACKAGES[name] for name in PACKAGES if not installed(name)}):
         print(f'{package} is not installed; its columns are left out (pip install {package})')
-    return run.finish(machine=here, **{name: section(run) for name, section in SECTIONS.items() if name in (run.args.only or SECTIONS)})
+    return run.finish(machine=here, **{name: measured(name, run) for name in SECTIONS if name in (run.args.only or SECTIONS)})
 
 
 if __name__ == '__main__':

@@ -141,16 +141,21 @@ def load_nist36(split, data=None, dtype=np.float64, builtin=False):
     try:
         content = scipy.io.loadmat(path)
     except Exception as error:         # scipy raises many kinds for a broken file
-        raise UserError(f'{path} cannot be read as a .mat file ({type(error).__name__}: {error}); fetch it again with scripts/get_data.sh') from None
+        raise UserError(f'{path} cannot be read as a .mat file ({type(error).__name__}: {error}); {mend(path)}') from None
     x, y = (content.get(f'{split}_{part}') for part in ('data', 'labels'))
     check_characters(path, split, x, y)
     return Characters(np.ascontiguousarray(x, dtype), np.ascontiguousarray(y, dtype))
 
 
+def mend(path, fetch='fetch it again with scripts/get_data.sh'):
+    """What to do about a broken file: the built-in ones are made anew where they are missing."""
+    return 'delete it, and it is made anew' if BUILTIN in path.parents else fetch
+
+
 def check_characters(path, split, x, y):
     """Raise UserError if x and y, read from path, are not what a NIST36 file holds."""
     def refuse(what):
-        raise UserError(f'{path}: {what}; fetch it again with scripts/get_data.sh')
+        raise UserError(f'{path}: {what}; {mend(path)}')
     for part, array in (('data', x), ('labels', y)):
         if array is None:
             refuse(f"has no '{split}_{part}'")

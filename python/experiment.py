@@ -81,6 +81,8 @@ class Run:
         out = Path(args.out) if args.out else datasets.TOP / 'writeup' / 'quick' if args.quick else None
         self.results, self.figures = ((out or datasets.TOP / 'writeup') / name for name in ('results', 'figures'))
         self.weights = out or CODE
+        for folder in (self.results, self.figures):         # a folder that cannot be written is better known before an hour's work than after it
+            folder.mkdir(parents=True, exist_ok=True)
         self.shown = []
 
     def figure(self, name, fig):
@@ -125,11 +127,18 @@ def start(question, doc, argv=None, **options):
 
 
 def script(main):
-    """Run main() as a command: a UserError becomes one line and exit status 2, Ctrl-C one line and status 130."""
+    """Run main() as a command: a UserError, or a file that cannot be read or written, becomes one line and exit status 2, Ctrl-C one line and status 130."""
     try:
         main()
     except UserError as error:
         print(f'{Path(sys.argv[0]).name}: {error}', file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:         # what the output is piped into, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        print(f'{Path(sys.argv[0]).name}: {error.filename or "a file"}: {error.strerror or error}; look at the folder, its rights and the room on the disk, '
+              'or name another with --out (for built-in data: the environment variable NN_BUILTIN)', file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f'{Path(sys.argv[0]).name}: interrupted; what was already saved is kept', file=sys.stderr)
@@ -264,19 +273,26 @@ def key_numbers(record, places):
 
 
 def summary(results, outcomes):
-    """Print a row per question: its data, key numbers and seconds, from results/<question>.json; outcomes: {question: exit status of its script}."""
+    """Print a row per step of run_all.sh: its data and key numbers, from results/<question>.json, and what it took.
+
+    outcomes   {question: (exit status of its script, seconds of the whole command)}; 'writeup' is a step, too
+    """
     rows = []
-    for question, status in outcomes.items():
+    for question, (status, seconds) in outcomes.items():
         path = Path(results) / f'{question}.json'
+        if question == 'writeup' and not status:
+            rows.append([question, '-', 'writeup.pdf', seconds])
+            continue
         if status or not path.exists():
-            rows.append([question, '-', f'FAILED with status {status}' if status else 'no results file', '-'])
+            rows.append([question, '-', f'FAILED with status {status}' if status else 'no results file', seconds])
             continue
         record = json.loads(path.read_text())
         data = textwrap.shorten(record['data'], 40, placeholder=' ...') + (', quick' if record.get('quick') else '')     # many photos make a long list
-        rows.append([question, data, key_numbers(record, KEY_NUMBERS.get(question, {})) or 'see its output above', f'{record["seconds"]:.0f}'])
+        rows.append([question, data, key_numbers(record, KEY_NUMBERS.get(question, {})) or 'see its output above', seconds])
     table(rows, ['question', 'data', 'what came out', 'seconds'])
+    print(f'in all {sum(seconds for _, seconds in outcomes.values())} seconds')
     print(f'results in {shorten(results)}, figures in {shorten(Path(results).parent / "figures")}')
 
 
-if __name__ == '__main__':      # python/experiment.py writeup/results q2=0 q3=1 ...
-    summary(sys.argv[1], {name: int(status) for name, _, status in (outcome.partition('=') for outcome in sys.argv[2:])})
+if __name__ == '__main__':      # python/experiment.py writeup/results q2=0=3 q3=1=250 ...
+    summary(sys.argv[1], {name: (int(status), int(seconds)) for name, status, seconds in (outcome.split('=') for outcome in sys.argv[2:])})

@@ -71,9 +71,10 @@ def load_torchvision(kind, train, data, download=False, builtin=False):
         x, y = found.data.numpy(), found.targets.numpy()
     except Exception as error:                  # torchvision raises many kinds for a broken file
         raise experiment.UserError(f'{folder / kind.upper() / "raw"}: cannot be read ({type(error).__name__}: {error}); '
-                                   'remove the folder, or fetch it again with --download') from None
+                                   + datasets.mend(folder / kind.upper(), 'remove the folder, or fetch it again with --download')) from None
     if x.ndim != 3 or x.shape[1:] != (28, 28) or len(x) != len(y) or not len(x):
-        raise experiment.UserError(f'{folder / kind.upper() / "raw"}: pictures {x.shape} and labels {y.shape} do not fit; fetch it again with --download')
+        raise experiment.UserError(f'{folder / kind.upper() / "raw"}: pictures {x.shape} and labels {y.shape} do not fit; '
+                                   + datasets.mend(folder / kind.upper(), 'fetch it again with --download'))
     x = x.swapaxes(1, 2) if kind == 'emnist' else x
     return np.ascontiguousarray(x[:, None], np.float32) / 255, y
 
@@ -142,7 +143,8 @@ def fully_connected(run, recipe):
     # nn.py sums the gradient over the batch and takes plain steps
     optimiser = torch.optim.SGD(net.parameters(), lr=recipe['learning_rate'])
     history = torch_nets.fit(net, batches, seen_valid, epochs=recipe['epochs'], optimiser=optimiser, schedule=torch_nets.constant, mean=False,
-                             file=run.weights / weights_name('fully_connected'), resume=run.args.resume, label='7.1.1')
+                             file=run.weights / weights_name('fully_connected'), resume=run.args.resume, label='7.1.1',
+                             about=about(recipe, run))
     by_hand = numpy_losses(params, train, batches.order, recipe['epochs'], recipe['batch_size'], recipe['learning_rate'])
     torch_losses = [h['loss'] for h in history]
     difference = float(np.max(np.abs(np.array(by_hand) - torch_losses)))
@@ -151,7 +153,7 @@ def fully_connected(run, recipe):
         run.figure('fully_connected', figures.same_curves({'numpy': by_hand, 'torch': torch_losses}, 'epoch', 'mean training loss'))
         percents = {label: [100 * h[key] for h in history] for label, key in (('training', 'accuracy'), ('validation', 'valid_accuracy'))}
         run.figure('fully_connected_accuracy', figures.curves(percents, 'epoch', 'accuracy, %'))
-    return {**summary(net, history, run, seen, seen_test), 'largest_loss_difference': difference}
+    return {**summary(net, history, run, recipe, seen, seen_test), 'largest_loss_difference': difference}
 
 
 # ---------------------------------------------------------------- 7.1.2 to 7.1.4: convolutional networks
@@ -169,12 +171,13 @@ def convolutional(part, run, recipe):
     schedule = functools.partial(torch_nets.two_rounds, first=first / recipe['epochs'])
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe['learning_rate'], weight_decay=0.05)
     history = torch_nets.fit(net, batches, valid, epochs=recipe['epochs'], optimiser=optimiser, schedule=schedule, smoothing=0.1, average=0.998,
-                             file=run.weights / weights_name(part), resume=run.args.resume, label=part)
+                             file=run.weights / weights_name(part), resume=run.args.resume, label=part,
+                             about=about(recipe, run))
     if part == 'emnist':            # a balanced set by definition, and a balanced test set: where a copy has fewer of some classes, the network shall not care
         torch_nets.balance(net, train[1])
         if torch_nets.rank() == 0:
             torch_nets.save(net.state_dict(), run.weights / weights_name(part))
-    result = summary(net, history, run, train, test) | {'valid_mean_recall': torch_nets.mean_recall(net, *valid)}
+    result = summary(net, history, run, recipe, train, test) | {'valid_mean_recall': torch_nets.mean_recall(net, *valid)}
     if torch_nets.rank() == 0:
         draw(part, run, net, history, batches, test, classes)
     return result
@@ -197,13 +200,18 @@ def draw(part, run, net, history, batches, test, classes):
     run.figure(f'{part}_distorted', figures.image_grid(x[:64, 0].cpu().numpy(), columns=16))
 
 
-def summary(net, history, run, train, test):
+def about(recipe, run):
+    """What a checkpoint must have been made with to go on from it."""
+    return {'recipe': recipe, 'data': run.data.used()}
+
+
+def summary(net, history, run, recipe, train, test):
     """What the results file says about one network."""
     result = {
         'train_accuracy': torch_nets.evaluate(net, *train)[1], 'valid_accuracy': max(h['valid_accuracy'] for h in history),
         'test_accuracy': torch_nets.evaluate(net, *test)[1], 'test_pictures': len(test[1]), 'epochs': len(history),
         'parameters': torch_nets.count_parameters(net), 'seconds_per_epoch': float(np.median([h['seconds'] for h in history])),
-        'processes': torch_nets.world(), 'seed': run.args.seed, 'history': history,
+        'trained_on': recipe['train_on'], 'processes': torch_nets.world(), 'seed': run.args.seed, 'history': history,
     }
     torch_nets.say('  train {train_accuracy:.2%}  valid {valid_accuracy:.2%}  test {test_accuracy:.2%}  {parameters} parameters  '
                    '{seconds_per_epoch:.1f} s an epoch, processes: {processes}'.format(**result))

@@ -71,11 +71,9 @@ def file_of(source, row):
 
 def load(run):
     """The three splits, (train, valid, test), each a Flowers."""
-    real = run.args.flowers == '102' or (run.data.folder / 'oxford-flowers17').exists()
-    if not real:
-        print('Flowers-17 is missing: bash scripts/fetch_flowers17.sh gets it. Until then, drawn flowers: what is learnt from them says little about real ones')
     splits = [load102(split, run) if run.args.flowers == '102' else load17(split, run) for split in ('train', 'val', 'test')]
-    if not real:
+    if run.data.sets['flowers'] == 'built-in handwriting':
+        print('These flowers are drawn: what is learnt from them says little about real ones')
         run.data.record('flowers', 'built-in procedural flowers')
         splits = [Flowers(s.source, s.rows, s.labels, tuple(f'kind {i}' for i in range(17))) for s in splits]
     return [few(s, QUICK['pictures']) for s in splits] if run.args.quick else splits
@@ -240,15 +238,17 @@ def imagenet_weights(run):
                                                                Path(torch.hub.get_dir()) / 'checkpoints' / url.split('/')[-1]]
     if run.args.weights and not places[0].is_file():
         raise UserError(f'{places[0]}: no such file; --weights wants a state dict of torchvision\'s squeezenet1_1')
-    if run.args.download and not run.args.weights and not any(place.is_file() for place in places):
-        try:
-            with torch_nets.one_by_one():
+    with torch_nets.one_by_one():
+        if run.args.download and not run.args.weights and not any(place.is_file() for place in places):
+            try:
                 torch.hub.load_state_dict_from_url(url, check_hash=True, progress=False, weights_only=True)
-        except Exception as error:              # no network, a full disk, a changed file ...
-            raise UserError(f'{url} could not be downloaded ({error}); fetch it by hand and name it with --weights FILE') from None
-    for place in places:
-        if place.is_file():
-            return load_squeezenet(net, place), f'ImageNet, {place.name}'
+            except Exception as error:              # no network, a full disk, a changed file ...
+                raise UserError(f'{url} could not be downloaded ({error}); fetch it by hand and name it with --weights FILE') from None
+    found = next((place for place in places if place.is_file()), None)
+    if not torch_nets.same_everywhere(found and found.name):
+        raise UserError('some of the processes find ImageNet weights and others do not; put the file on every machine and name it with --weights FILE')
+    if found:
+        return load_squeezenet(net, found), f'ImageNet, {found.name}'
     print('SqueezeNet: no ImageNet weights (get them with --download, or name a file with --weights); its features stay random')
     return net, 'random: no ImageNet weights were there'
 
@@ -467,7 +467,8 @@ def main(argv=None):
             return None
         draw(run, results, splits[2], outputs, nets)
         record = run.finish(**results)
-        torch_nets.forget(run.weights / FROM_SCRATCH)
+        if 'from_scratch' in nets:
+            torch_nets.forget(run.weights / FROM_SCRATCH)
         return record
 
 

@@ -61,6 +61,14 @@ def one_by_one():
         dist.barrier()
 
 
+def same_everywhere(value):
+    """Is value, anything that can be pickled, the same on all ranks?"""
+    values = [value] * world()
+    if world() > 1:
+        dist.all_gather_object(values, value)
+    return all(other == value for other in values)
+
+
 def say(*words):
     """Print, on rank 0 only and at once."""
     if rank() == 0:
@@ -380,7 +388,7 @@ def _to_device(state):
 
 
 def fit(net, batches, valid, *, epochs, optimiser, schedule=one_cycle, smoothing=0.0, average=None, mean=True, file=None, resume=False,
-        label=''):
+        label='', about=None):
     """Train net and leave the weights that were best on validation in it; returns the history.
 
     net        on its device (`to_device`), changed in place
@@ -394,11 +402,12 @@ def fit(net, batches, valid, *, epochs, optimiser, schedule=one_cycle, smoothing
                `forget(file)`, so that a script of several trainings can be resumed without repeating those that were done
     resume     go on from that checkpoint if it is there
     label      begins each printed line
+    about      what else tells this training from others of as many steps (a dict), such as its data: resuming another one is refused
 
     returns a list with a dict per epoch: loss, accuracy (training, with distortion and dropout on), valid_loss, valid_accuracy, seconds
     """
     rates = [group['lr'] for group in optimiser.param_groups]
-    kept = _Kept(net, optimiser, average, file, plan={'epochs': epochs, 'steps': len(batches), 'rates': rates, 'seed': batches.seed})
+    kept = _Kept(net, optimiser, average, file, plan={'epochs': epochs, 'steps': len(batches), 'rates': rates, 'seed': batches.seed, **(about or {})})
     if resume:
         kept.load()
     model = nn.parallel.DistributedDataParallel(net) if world() > 1 else net

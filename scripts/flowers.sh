@@ -11,7 +11,10 @@ fetch_flowers() {
             [ $# -gt 1 ] && [ -d "$2" ] || { echo "$(basename "$0"): $1 needs a folder that exists, not '${2:-}'" >&2; exit 2; }
             if [ "$1" = --from ]; then from="$(cd "$2" && pwd)"; else data="$(cd "$2" && pwd)"; fi; shift;;
         -h|--help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0;;
-        *) extra+=("$1");;
+        --expect)
+            [ $# -gt 1 ] || { echo "$(basename "$0"): --expect needs three numbers of pictures, with commas between them" >&2; exit 2; }
+            extra=("$1" "$2"); shift;;
+        *) echo "$(basename "$0"): unknown argument $1; see --help" >&2; exit 2;;
     esac; shift; done
     if [ -n "${PYTHON:-}" ] && ready "$PYTHON"; then python="$PYTHON"; elif ! ready "$python"; then install requirements.txt; fi
     mkdir -p "$data"

@@ -33,22 +33,21 @@ for question in q2 q3 q4 q5 q6 q7_1 q7_2 theory; do        # run_q7.py would run
     script="$top/python/run_$question.py"
     [ -e "$script" ] || continue
     echo; echo "== $question"
-    status=0
+    status=0 began=$SECONDS
     # numpy's matrices here are too small for several threads to gain anything, and on a busy machine waiting for each other costs them six times the time
     threads="${OPENBLAS_NUM_THREADS:-1}"
     case $question in q7*) threads="${OPENBLAS_NUM_THREADS:-}";; esac
     OPENBLAS_NUM_THREADS="$threads" "$python" "$script" ${flags[@]+"${flags[@]}"} || status=$?
     [ $status != 130 ] || exit 130
     [ $status = 0 ] || { say "run_$question.py failed with status $status; going on"; failed="$failed $question"; }
-    outcome+=("$question=$status")
+    outcome+=("$question=$status=$((SECONDS - began))")
 done
 
 echo; echo "== writeup"
-if [ -e "$top/scripts/build_writeup.sh" ]; then
-    writeup=()
-    [ "$out" = "$top/writeup" ] || writeup=(--out "$out")
-    bash "$top/scripts/build_writeup.sh" ${writeup[@]+"${writeup[@]}"} || { say "the writeup could not be built"; failed="$failed writeup"; }
-fi
+writeup=() status=0 began=$SECONDS
+[ "$out" = "$top/writeup" ] || writeup=(--out "$out")
+bash "$top/scripts/build_writeup.sh" ${writeup[@]+"${writeup[@]}"} || { status=$?; say "the writeup could not be built"; failed="$failed writeup"; }
+outcome+=("writeup=$status=$((SECONDS - began))")
 
 echo; echo "== what came out"
 "$python" "$top/python/experiment.py" "$out/results" "${outcome[@]}"

@@ -107,6 +107,18 @@ def test_without_the_peers(tmp_path, capsys, monkeypatch):
     assert 'pip install scikit-learn' in said and 'apt-get install tesseract-ocr' in said and not {'growth', 'startup'} & set(record)
 
 
+def test_what_cannot_be_measured_is_left_out(tmp_path, capsys, monkeypatch):
+    def fail(path):
+        raise subprocess.CalledProcessError(1, ['tesseract', path])
+    monkeypatch.setattr(benchmark_peers, 'tesseract_version', lambda: '5')
+    monkeypatch.setattr(benchmark_peers, 'tesseract', fail)
+    monkeypatch.setattr(benchmark, 'COPIES', {'ours': 200})
+    experiment.save_pickle(tmp_path / 'q3_weights.pickle', run_q3.new_network(0))
+    record = benchmark.main(['--quick', '--out', str(tmp_path), '--only', 'reading', 'augmentation'])
+    assert record['reading'] is None and record['augmentation']['per_second']['ours'] > 0
+    assert 'reading: left out' in capsys.readouterr().out
+
+
 def test_without_weights_reading_says_how_to_get_them(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(experiment, 'CODE', tmp_path)
     assert benchmark.main(['--quick', '--out', str(tmp_path), '--only', 'reading'])['reading'] == {}
@@ -198,3 +210,19 @@ def test_late_imports_count(tmp_path):
     (tmp_path / 'a.py').write_text('import os, b\n')
     (tmp_path / 'b.py').write_text('import a\ndef late():\n    from heavy.parts import one\n')
     assert benchmark.reaches(tmp_path / 'a.py', 'heavy') and not benchmark.reaches(tmp_path / 'a.py', 'heavier')
+
+
+def test_readme_takes_its_numbers_from_the_results(quick, tmp_path):
+    record, folder = quick
+    readme = tmp_path / 'README.md'
+    readme.write_text('# A\n\n### Speed\n\nold\n\n## Data\n\nkept\n')
+    write = [sys.executable, datasets.TOP / 'scripts' / 'readme_speed.py']
+    done = subprocess.run([*write, folder / 'results' / 'benchmark.json', readme], capture_output=True, text=True)
+    text = readme.read_text()
+    assert done.returncode == 0, done.stderr
+    assert text.startswith('# A\n\n### Speed\n\n`python') and text.endswith('\n\n## Data\n\nkept\n') and 'old' not in text
+    assert f'| {1000 * record["training"]["settings"]["float32"]["seconds"]["ours"]:.0f} ms |' in text
+    assert all(item in text for item in ('* Growth: ', '* Reading ', '* Augmentation: ', '* Start-up: '))
+    (tmp_path / 'part.json').write_text('{"machine": {}}')
+    done = subprocess.run([*write, tmp_path / 'part.json', readme], capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and readme.read_text() == text

@@ -193,11 +193,12 @@ def test_summary_of_all_questions(tmp_path, capsys):
     records = {'q2': dict(loss=20.123456, accuracy=0.975, quick=True), 'q3': dict(best={'test_accuracy': 0.8812, 'valid_accuracy': None}), 'q8': {}}
     for question, extra in records.items():
         (tmp_path / f'{question}.json').write_text(json.dumps({'data': 'built-in handwriting', 'seconds': 12.3, **extra}))
-    experiment.summary(tmp_path, {'q2': 0, 'q3': 0, 'q4': 1, 'q5': 0, 'q8': 0})
+    experiment.summary(tmp_path, {'q2': (0, 12), 'q3': (0, 1), 'q4': (1, 2), 'q5': (0, 3), 'q8': (0, 4), 'writeup': (0, 5)})
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert 'loss 20.12, accuracy 97.5 %' in lines['q2'] and lines['q2'].endswith(' 12') and 'built-in handwriting, quick' in lines['q2']
     assert 'test 88.1 %' in lines['q3'] and 'valid' not in lines['q3']
     assert 'FAILED with status 1' in lines['q4'] and 'no results file' in lines['q5'] and 'see its output' in lines['q8']
+    assert 'writeup.pdf' in lines['writeup'] and 'in all 27 seconds' in lines['in']
 
 
 def test_progress_counts_down(capsys):
@@ -208,7 +209,15 @@ def test_progress_counts_down(capsys):
     assert len(said) == 2 and 'epoch   8/10  loss 0.5' in said[0] and said[-1].endswith('0 s left')
 
 
-def test_a_trial_leaves_real_results_alone(tmp_path):
-    real, trial, named = (experiment.start('q2', 'A test.', argv) for argv in ([], ['--quick'], ['--quick', '--out', str(tmp_path)]))
+def test_a_trial_leaves_real_results_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment.datasets, 'TOP', tmp_path)
+    real, trial, named = (experiment.start('q2', 'A test.', argv) for argv in ([], ['--quick'], ['--quick', '--out', str(tmp_path / 'named')]))
     assert trial.results.parent == trial.figures.parent == trial.weights == real.results.parent / 'quick'
-    assert named.weights == tmp_path and real.weights == experiment.CODE
+    assert named.weights == tmp_path / 'named' and real.weights == experiment.CODE
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(tmp_path):
+    (tmp_path / 'taken').write_text('a file')
+    done = subprocess.run([sys.executable, CODE / 'run_q2.py', '--quick', '--out', tmp_path / 'taken'], capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and 'taken' in done.stderr and '--out' in done.stderr
+    assert 'expected' not in done.stdout

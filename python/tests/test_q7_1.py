@@ -219,6 +219,20 @@ def test_emnist_comes_out_upright(tmp_path):
     assert np.corrcoef(seven.ravel(), like.ravel())[0, 1] > np.corrcoef(seven.T.ravel(), like.ravel())[0, 1] + 0.1
 
 
+@pytest.mark.real_data
+@pytest.mark.parametrize('kind, classes', [('emnist', run_q7_1.CLASSES47), ('mnist', '0123456789')])
+def test_real_sets_come_out_upright(real_data_dir, kind, classes):
+    """Real characters look like the strokes that handwriting.py draws, and less like them when transposed."""
+    if not (real_data_dir / kind.upper() / 'raw').is_dir():
+        pytest.skip(f'no real {kind.upper()} (run_q7_1.py --download)')
+    x, y = run_q7_1.load_torchvision(kind, False, datasets.Data(real_data_dir))
+    rng = np.random.default_rng(9)
+    for symbol in sorted(set('TFLJ7') & set(classes)):
+        mean = x[y == classes.index(symbol), 0].mean(axis=0)
+        like = handwriting.characters(symbol * 20, size=28, look=kind, rng=rng).mean(axis=0)
+        assert np.corrcoef(mean.ravel(), like.ravel())[0, 1] > np.corrcoef(mean.T.ravel(), like.ravel())[0, 1] + 0.1, symbol
+
+
 def test_nist36_is_upright_with_bright_ink(tmp_path):
     handwriting.write_nist36(tmp_path, per_class=(8, 2, 2))
     x, y = run_q7_1.load_nist36('train', datasets.Data(tmp_path))
@@ -357,6 +371,15 @@ def test_fully_connected_learns_and_follows_numpy(tmp_path, monkeypatch, precisi
     assert result['test_accuracy'] > 0.4 and result['seed'] == 0 and result['processes'] == 1
     assert result['largest_loss_difference'] < difference
     assert torch_nets.load(tmp_path / 'q7_1_fully_connected.pt')['0.weight'].dtype == precision
+
+
+def test_resume_refuses_another_training_set(small, tmp_path):
+    """Real and built-in NIST36 are equally large: the steps alone would not tell their trainings apart."""
+    argv = ['--quick', '--data', str(small), '--out', str(tmp_path), '--only', 'nist36']
+    run = run_q7_1.arguments(argv)
+    run_q7_1.train_parts(run, ['nist36'])               # leaves its checkpoint, as a script that is interrupted later on
+    with pytest.raises(experiment.UserError, match='belongs to a run with other settings'):
+        run_q7_1.main([*argv, '--resume', '--train-on', 'builtin'])
 
 
 def test_resumed_script_repeats_no_part_that_was_done(small, tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ def flowers(pictures, labels=None):
 def test_quick_run_without_weights_or_flowers(tmp_path, capsys):
     result = run_q7_2.main(['--quick', '--out', str(tmp_path)])
     said = capsys.readouterr().out
-    assert 'fetch_flowers17.sh' in said and 'drawn flowers' in said and '--weights' in said
+    assert 'fetch_flowers17.sh' in said and 'flowers are drawn' in said and '--weights' in said
     assert result == json.loads((tmp_path / 'results' / 'q7_2.json').read_text())
     assert 'procedural' in result['data'] and 'random' in result['weights']
     for part in ('fine_tuned', 'from_scratch'):
