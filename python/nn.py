@@ -40,11 +40,11 @@ def initialize_weights(in_size, out_size, params, name='', rng=None):
 def sigmoid(x):
     """1 / (1 + exp(-x)), elementwise, for any finite x.
 
-    Every step keeps its relative precision, on both sides of zero. Where exp(-x) is too large for the type (x below -88 in float32, -709 in float64) it is
-    inf, and 1 / inf is the right 0: the true value is as small as the smallest number that the type can hold.
+    exp(-x) overflows for large negative x, so both halves are written with z = exp(-|x|), which lies in (0, 1]:
+        x >= 0:  1 / (1 + z)        x < 0:  z / (1 + z), the same multiplied by z/z
     """
-    with np.errstate(over='ignore'):
-        return 1 / (1 + np.exp(-x))
+    z = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, z) / (1 + z)
 
 
 def forward(X, params, name='', activation=sigmoid):

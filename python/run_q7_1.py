@@ -1,6 +1,6 @@
 """Question 7.1: the characters again, in PyTorch: a fully connected network, then convolutional ones on MNIST, NIST36 and EMNIST.
 
-    python python/run_q7_1.py                             all four, then reads images/; about 25 minutes on two free cores, seconds with --quick
+    python python/run_q7_1.py                             all four, then reads images/; half an hour on two free cores, half a minute with --quick
     python python/run_q7_1.py --only mnist                some parts: fully_connected, mnist, nist36, emnist (which then reads images/)
     python python/run_q7_1.py --read photo.jpg ...        reads photos with the saved EMNIST network; no training
     python python/run_q7_1.py --seed 1 --out DIR          once more with other random numbers; a mean over seeds says more than one of them

@@ -18,8 +18,8 @@ NAMES = {'sklearn': 'scikit-learn', 'torch': 'PyTorch'}
 
 def training_table(training):
     """Markdown rows, one a setting, and a sentence that says where a peer is faster."""
-    lines = ['| type, batch, hidden units | this project | the course\'s loop on `nn.py` | scikit-learn | PyTorch | ours / fastest peer | course\'s / fastest peer '
-             '| of the matrix-product limit |', '| --- | --- | --- | --- | --- | --- | --- | --- |']
+    lines = ['| type, batch, hidden units | this project | the course\'s loop on `nn.py` | scikit-learn | PyTorch '
+             '| ours / fastest peer | course\'s / fastest peer | of the matrix-product limit |', '| --- | --- | --- | --- | --- | --- | --- | --- |']
     lost = []
     for one in training['settings'].values():
         setting = f'{one["dtype"]}, {one["batch_size"]}, {one["hidden"]}'
@@ -31,39 +31,50 @@ def training_table(training):
     return lines + ['', f'A peer is faster here: {"; ".join(lost)}.' if lost else 'No peer is faster in any of these.']
 
 
-def other_parts(record):
-    """A list item for each of the other sections."""
-    growth, reading, startup = (record[part] for part in ('growth', 'reading', 'startup'))
-    rows = ', '.join(f'{1e6 * r["seconds"] / int(n):.1f}' for n, r in growth['rows'].items())
-    beyond = max(r['beyond_mb'] for r in growth['rows'].values())
-    sizes = ', '.join(f'{r["seconds"]:.2f} s for {m}' for m, r in growth['megapixels'].items())
-    network = growth['processes']['networks']['CharacterNet']
-    read = [f'this project {reading["seconds"]["ours"]:.1f} s (findLetters alone {reading["seconds"]["findLetters"]:.1f} s) and {reading["edits"]["ours"]} edits']
-    if 'tesseract' in reading['edits']:
-        read.append(f'Tesseract {record["machine"]["peers"]["tesseract"]} {reading["seconds"]["tesseract"]:.1f} s and {reading["edits"]["tesseract"]} edits')
-    rate = record['augmentation']['per_second']
-    peers = ', '.join(f'{label} {rate[name]:,.0f}' for name, label in (('scipy_affine', 'scipy, picture by picture'), ('torchvision_affine', 'torchvision, affine'),
-                                                                         ('torchvision_elastic', 'torchvision, elastic too')) if name in rate)
-    slowest = max(startup['scripts'].items(), key=lambda item: item[1]['seconds'])
-    first = startup['scripts']['run_q2.py']
-    return [
-        f'* Growth: {rows} microseconds a row for {", ".join(f"{int(n):,}" for n in growth["rows"])} rows in a mapped file, at most {beyond:.0f} MB beyond the data; '
-        f'findLetters {sizes} megapixels; two processes would train the convolutional network {network["speedup"]["2"]:.1f} times as fast as one core, by estimate.',
-        f'* Reading {len(reading["photos"])} pages, {reading["characters"]} characters: {"; ".join(read)}. (Tesseract was made for print.)',
-        f'* Augmentation: {rate["ours"]:,.0f} characters a second; {peers}.',
-        f'* Start-up: `run_q2.py --help` takes {first["seconds"]:.2f} s and {first["modules"]} modules, the slowest script ({slowest[0]}) {slowest[1]["seconds"]:.1f} s; '
-        'questions 2 to 6 never import torch.',
-    ]
+def growth(part):
+    """How time and memory grow."""
+    rows = ', '.join(f'{int(n):,}' for n in part['rows'])
+    each = ', '.join(f'{1e6 * r["seconds"] / int(n):.1f}' for n, r in part['rows'].items())
+    beyond = max(r['beyond_mb'] for r in part['rows'].values())
+    sizes = ', '.join(f'{r["seconds"]:.2f} s for {m}' for m, r in part['megapixels'].items())
+    two = part['processes']['networks']['CharacterNet']['speedup']['2']
+    return (f'* Growth: {each} microseconds a row for {rows} rows in a mapped file, at most {beyond:.0f} MB beyond the data; findLetters {sizes} megapixels; '
+            f'two processes on a core each would train the convolutional network {two:.1f} times as fast as one, by estimate.')
+
+
+def reading(part, version):
+    """Whole pages, beside Tesseract if that was there."""
+    seconds, edits = part['seconds'], part['edits']
+    readers = [f'this project {seconds["ours"]:.1f} s (findLetters alone {seconds["findLetters"]:.1f} s) and {edits["ours"]} edits']
+    if 'tesseract' in edits:
+        readers.append(f'Tesseract {version} {seconds["tesseract"]:.1f} s and {edits["tesseract"]} edits (it was made for print)')
+    return f'* Reading {len(part["photos"])} pages, {part["characters"]} characters: {"; ".join(readers)}.'
+
+
+def augmentation(rate):
+    """Characters a second."""
+    labels = {'scipy_affine': 'scipy, picture by picture', 'torchvision_affine': 'torchvision, affine', 'torchvision_elastic': 'torchvision, elastic too'}
+    peers = ', '.join(f'{label} {rate[name]:,.0f}' for name, label in labels.items() if name in rate)
+    return f'* Augmentation: {rate["ours"]:,.0f} characters a second; {peers}.'
+
+
+def startup(scripts):
+    """What --help takes."""
+    first, slowest = scripts['run_q2.py'], max(scripts, key=lambda name: scripts[name]['seconds'])
+    return (f'* Start-up: `run_q2.py --help` takes {first["seconds"]:.2f} s and {first["modules"]} modules, the slowest script, `{slowest}`, '
+            f'{scripts[slowest]["seconds"]:.1f} s; questions 2 to 6 never import torch.')
 
 
 def section(record):
     """The whole section, without its heading."""
     machine, training = record['machine'], record['training']
-    peers = ', '.join(f'{NAMES.get(name, name)} {version}' for name, version in machine['peers'].items() if name in ('scikit-learn', 'torch'))
-    intro = (f'`python python/benchmark.py` measures it (after `bash scripts/test.sh`, which installs what it compares with). One epoch of {training["rows"]:,} '
-             f'pictures, medians of up to {training["repetitions"]} rounds in turns, each contestant with the number of threads that suits it best; {machine["cores"]} '
-             f'cores of an {machine["processor"]}, {peers}:')
-    return '\n'.join(['', intro, '', *training_table(training), '', *other_parts(record), '', ''])
+    peers = ', '.join(f'{name} {version}' for name, version in machine['peers'].items() if name in ('scikit-learn', 'torch'))
+    intro = ('`python python/benchmark.py` measures it (after `bash scripts/test.sh`, which installs what it compares with), and `scripts/readme_speed.py` '
+             f'writes it here. One epoch of {training["rows"]:,} pictures, medians of up to {training["repetitions"]} rounds in turns, each with the '
+             f'number of threads that suits it best; {machine["cores"]} cores of {machine["processor"]}, {peers}:')
+    parts = [growth(record['growth']), reading(record['reading'], machine['peers']['tesseract']), augmentation(record['augmentation']['per_second']),
+             startup(record['startup']['scripts'])]
+    return '\n'.join(['', intro, '', *training_table(training), '', *parts, '', ''])
 
 
 def main(results=datasets.TOP / 'writeup' / 'results' / 'benchmark.json', readme=datasets.TOP / 'README.md'):
