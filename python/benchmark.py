@@ -1,6 +1,6 @@
 """How fast this project is, measured beside what a user would pick instead, on this machine, in one run.
 
-    python python/benchmark.py                           everything: about 6 minutes on two cores with nothing else to do
+    python python/benchmark.py                           everything: about 8 minutes on two cores with nothing else to do
     python python/benchmark.py --only training reading   some of it: training, growth, reading, augmentation, startup
     python python/benchmark.py --quick                   every step once, on next to nothing, in half a minute
 

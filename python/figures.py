@@ -283,9 +283,12 @@ def growth(panels):
         for ax, key, name in zip(column, ('seconds', 'beyond_mb'), ('train', 'valid')):
             values = np.maximum([r[key] for r in found.values()], 0.1 if key == 'beyond_mb' else 0)
             ax.plot(sizes, values, 'o-', color=colour(name))
-            ax.set(xscale='log', yscale='log', ylim=(values.min() / 3, values.max() * 3))
+            ax.set(xscale='log', yscale='log')
             ax.set_xticks(sizes, labels=[f'{size:g}' for size in sizes])
+            ticks = [m * 10.0**e for e in range(-3, 5) for m in (1, 3)]
+            ax.set_yticks(ticks, labels=[f'{tick:g}' for tick in ticks])
             ax.minorticks_off()
+            ax.set_ylim(values.min() / 3, values.max() * 3)
         column[0].plot(sizes, column[0].lines[0].get_ydata()[-1] * sizes / sizes[-1], ':', color='black', label='in proportion')
         column[1].set(xlabel=xlabel)
     axes[0, 0].set_ylabel('seconds')
