@@ -81,8 +81,8 @@ class Run:
         out = Path(args.out) if args.out else datasets.TOP / 'writeup' / 'quick' if args.quick else None
         self.results, self.figures = ((out or datasets.TOP / 'writeup') / name for name in ('results', 'figures'))
         self.weights = out or CODE
-        for folder in (self.results, self.figures):         # a folder that cannot be written is better known before an hour's work than after it
-            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self.results, self.figures, self.weights):
+            check_writable(folder)
         self.shown = []
 
     def figure(self, name, fig):
@@ -115,6 +115,13 @@ class Run:
         for fig in self.shown:
             fig.clear()
         return record
+
+
+def check_writable(folder):
+    """Raise UserError unless files could be made in folder, which need not exist yet: better known before an hour's work than after it."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UserError(f'{folder} cannot be written: {there} is no folder, or not yours to write in; name another with --out DIR')
 
 
 def start(question, doc, argv=None, **options):
