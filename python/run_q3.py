@@ -1,6 +1,6 @@
 """Question 3: one hidden layer of 64 sigmoid units learns to read characters.
 
-    python python/run_q3.py                          the course's three trainings, then the best one: about 5 minutes on two cores
+    python python/run_q3.py                          the course's three trainings, then the best one: about 3 minutes
     python python/run_q3.py --resume                 go on where an interrupted run stopped; the result is the same
     python python/run_q3.py --weights FILE           no training: accuracy and figures of saved weights
     python python/run_q3.py --train-on builtin       train on the built-in handwriting only, test on the real set

@@ -1,6 +1,6 @@
 """Question 5: an autoencoder, 1024-32-32-32-1024, that keeps 32 numbers of a character and draws it again from them.
 
-    python python/run_q5.py                    the course's training with five seeds, then the best one: about 3 minutes on two cores
+    python python/run_q5.py                    the course's training with five seeds, then the best one: about 2 minutes
     python python/run_q5.py --course-seeds 1   one seed only: less than a minute
 
 First as set: ReLU, total squared error, momentum, 100 epochs. That gives about 16 dB, depending on the seed, and loses to PCA, which also keeps

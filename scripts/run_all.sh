@@ -2,7 +2,7 @@
 # Runs every question, then builds the writeup and prints what came out. Makes .venv first if there is none.
 #
 #     bash scripts/run_all.sh                   everything, on the real data if it is in data/, else on the built-in handwriting
-#     bash scripts/run_all.sh --quick           every step once, cheaply: three minutes; into writeup/quick, beside the real results
+#     bash scripts/run_all.sh --quick           every step once, cheaply: two minutes; into writeup/quick, beside the real results
 #     bash scripts/run_all.sh --data DIR --out DIR --seed N       flags of the questions are passed on to each of them
 #
 # A question that fails does not stop the others; the exit status is 1 then, and the table at the end says which. Ctrl-C stops everything.
