@@ -109,7 +109,7 @@ def backwards(delta, params, name='', activation_deriv=sigmoid_deriv, *, input_g
     returns dL/dX, (N, in), or None
     """
     X, _, post_act = params['cache_' + name]
-    d = delta if activation_deriv is linear_deriv else delta * activation_deriv(post_act)         # times ones is no change
+    d = delta * activation_deriv(post_act)
     params['grad_W' + name] = X.T @ d
     params['grad_b' + name] = d.sum(axis=0)
     return d @ params['W' + name].T if input_grad else None
