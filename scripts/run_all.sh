@@ -34,10 +34,7 @@ for question in q2 q3 q4 q5 q6 q7_1 q7_2 theory; do        # run_q7.py would run
     [ -e "$script" ] || continue
     echo; echo "== $question"
     status=0 began=$SECONDS
-    # numpy's matrices here are too small for several threads to gain anything, and on a busy machine waiting for each other costs them six times the time
-    threads="${OPENBLAS_NUM_THREADS:-1}"
-    case $question in q7*) threads="${OPENBLAS_NUM_THREADS:-}";; esac
-    OPENBLAS_NUM_THREADS="$threads" "$python" "$script" ${flags[@]+"${flags[@]}"} || status=$?
+    "$python" "$script" ${flags[@]+"${flags[@]}"} || status=$?
     [ $status != 130 ] || exit 130
     [ $status = 0 ] || { say "run_$question.py failed with status $status; going on"; failed="$failed $question"; }
     outcome+=("$question=$status=$((SECONDS - began))")
