@@ -10,10 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'python'))
 import datasets
+from benchmark import NAMES
 from experiment import UserError, script, writing
 
 HEADING = '### Speed\n'
-NAMES = {'sklearn': 'scikit-learn', 'torch': 'PyTorch'}
 
 
 def training_table(training):
@@ -53,9 +53,7 @@ def reading(part, version):
 
 def augmentation(rate):
     """Characters a second."""
-    labels = {'scipy_affine': 'scipy, picture by picture', 'torchvision_affine': 'torchvision, affine', 'torchvision_elastic': 'torchvision, elastic too'}
-    peers = ', '.join(f'{label} {rate[name]:,.0f}' for name, label in labels.items() if name in rate)
-    return f'* Augmentation: {rate["ours"]:,.0f} characters a second; {peers}.'
+    return f'* Augmentation, characters a second: {"; ".join(f"{NAMES[name]} {each:,.0f}" for name, each in rate.items())}.'
 
 
 def startup(scripts):
