@@ -78,6 +78,10 @@ class Data:
         """Remember that the set called name came from source, for the results file."""
         self.sets[name] = source
 
+    def stands_in(self, name):
+        """Was a built-in set read as the set called name?"""
+        return self.sets[name].startswith('built-in')
+
     def used(self):
         """What the results file says under 'data'."""
         return '; '.join(sorted(set(self.sets.values()))) or 'none'

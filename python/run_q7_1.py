@@ -107,7 +107,7 @@ def load(part, run, train_on='real'):
     train, valid, test = load_splits(part, run)
     if train_on == 'all':
         train = joined(train, valid)
-    elif train_on != 'real' and run.data.sets[part.upper()] != 'built-in handwriting':
+    elif train_on != 'real' and not run.data.stands_in(part.upper()):
         made, made_valid, _ = load_splits(part, run, builtin=True)
         step = -(-len(made[0]) * FEW // len(train[0]))
         train, valid = (made, made_valid) if train_on == 'builtin' else (joined(train, (x[::step] for x in made)), valid)
@@ -143,8 +143,7 @@ def fully_connected(run, recipe):
     # nn.py sums the gradient over the batch and takes plain steps
     optimiser = torch.optim.SGD(net.parameters(), lr=recipe['learning_rate'])
     history = torch_nets.fit(net, batches, seen_valid, epochs=recipe['epochs'], optimiser=optimiser, schedule=torch_nets.constant, mean=False,
-                             file=run.weights / weights_name('fully_connected'), resume=run.args.resume, label='7.1.1',
-                             about=about(recipe, run))
+                             file=run.weights / weights_name('fully_connected'), resume=run.args.resume, label='7.1.1', about=about('nist36', recipe, run))
     by_hand = numpy_losses(params, train, batches.order, recipe['epochs'], recipe['batch_size'], recipe['learning_rate'])
     torch_losses = [h['loss'] for h in history]
     difference = float(np.max(np.abs(np.array(by_hand) - torch_losses)))
@@ -162,7 +161,7 @@ def convolutional(part, run, recipe):
     """Train CharacterNet on one set; figures of its curves and confusions."""
     with torch_nets.one_by_one():
         train, valid, test = load(part, run, recipe['train_on'])
-    if run.data.sets[part.upper()] == 'built-in handwriting' and not (run.args.epochs or run.args.quick):
+    if run.data.stands_in(part.upper()) and not (run.args.epochs or run.args.quick):
         recipe = recipe | {'epochs': -(-recipe['epochs'] // 2)}         # the stand-in alone: drawn characters are learnt in half the time
     classes = classes_of(part)
     torch_nets.seed(run.args.seed)
@@ -173,8 +172,7 @@ def convolutional(part, run, recipe):
     schedule = functools.partial(torch_nets.two_rounds, first=first / recipe['epochs'])
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe['learning_rate'], weight_decay=0.05)
     history = torch_nets.fit(net, batches, valid, epochs=recipe['epochs'], optimiser=optimiser, schedule=schedule, smoothing=0.1, average=0.998,
-                             file=run.weights / weights_name(part), resume=run.args.resume, label=part,
-                             about=about(recipe, run))
+                             file=run.weights / weights_name(part), resume=run.args.resume, label=part, about=about(part, recipe, run))
     if part == 'emnist':            # a balanced set by definition, and a balanced test set: where a copy has fewer of some classes, the network shall not care
         torch_nets.balance(net, train[1])
         if torch_nets.rank() == 0:
@@ -202,9 +200,9 @@ def draw(part, run, net, history, batches, test, classes):
     run.figure(f'{part}_distorted', figures.image_grid(x[:64, 0].cpu().numpy(), columns=16))
 
 
-def about(recipe, run):
-    """What a checkpoint must have been made with to go on from it."""
-    return {'recipe': recipe, 'data': run.data.used()}
+def about(part, recipe, run):
+    """What a checkpoint must have been made with to go on from it: the recipe, and where the set of this part came from."""
+    return {'recipe': recipe, 'data': run.data.sets[part.upper()]}
 
 
 def summary(net, history, run, recipe, train, test):
@@ -213,7 +211,7 @@ def summary(net, history, run, recipe, train, test):
         'train_accuracy': torch_nets.evaluate(net, *train)[1], 'valid_accuracy': max(h['valid_accuracy'] for h in history),
         'test_accuracy': torch_nets.evaluate(net, *test)[1], 'test_pictures': len(test[1]), 'epochs': len(history),
         'parameters': torch_nets.count_parameters(net), 'seconds_per_epoch': float(np.median([h['seconds'] for h in history])),
-        'trained_on': recipe['train_on'], 'processes': torch_nets.world(), 'seed': run.args.seed, 'history': history,
+        'train_on': recipe.get('train_on', 'real'), 'processes': torch_nets.world(), 'seed': run.args.seed, 'history': history,
     }
     torch_nets.say('  train {train_accuracy:.2%}  valid {valid_accuracy:.2%}  test {test_accuracy:.2%}  {parameters} parameters  '
                    '{seconds_per_epoch:.1f} s an epoch, processes: {processes}'.format(**result))
@@ -332,7 +330,8 @@ def train_parts(run, parts):
         recipe['epochs'] = run.args.epochs or recipe['epochs']
         recipe['batch_size'] = run.args.batch_size or recipe['batch_size']
         recipe['learning_rate'] = run.args.learning_rate or recipe['learning_rate']
-        recipe['train_on'] = run.args.train_on or recipe.get('train_on')
+        if 'train_on' in recipe:
+            recipe['train_on'] = run.args.train_on or recipe['train_on']
         results[part] = fully_connected(run, recipe) if part == 'fully_connected' else convolutional(part, run, recipe)
     return results
 

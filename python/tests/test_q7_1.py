@@ -382,6 +382,14 @@ def test_resume_refuses_another_training_set(small, tmp_path):
         run_q7_1.main([*argv, '--resume', '--train-on', 'builtin'])
 
 
+def test_one_part_of_an_interrupted_script_can_be_resumed_alone(small, tmp_path, capsys):
+    argv = ['--quick', '--data', str(small), '--out', str(tmp_path)]
+    run_q7_1.train_parts(run_q7_1.arguments(argv), ['fully_connected', 'mnist', 'nist36'])
+    capsys.readouterr()
+    run_q7_1.main([*argv, '--resume', '--only', 'nist36'])
+    assert 'resuming after epoch 2' in capsys.readouterr().out
+
+
 def test_resumed_script_repeats_no_part_that_was_done(small, tmp_path, monkeypatch):
     argv = ['--only', 'fully_connected', 'nist36', '--epochs', '2', '--data', str(small), '--out', str(tmp_path)]
     fit, convolutional = torch_nets.fit, run_q7_1.convolutional
