@@ -14,7 +14,7 @@ Writes q3_weights.pickle, results/q3.json and figures/q3_*.png.
 """
 import os, time
 
-os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')      # these matrices are too small for two threads: they take half as long again as one, on a busy machine far more
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')      # small matrices: two threads take half as long again as one, on a busy machine far more
 
 import numpy as np                                                      # noqa: E402  (numpy reads the line above when it is loaded)
 

@@ -53,7 +53,7 @@ def reading(part, version):
 
 def augmentation(rate):
     """Characters a second."""
-    return f'* Augmentation, characters a second: {"; ".join(f"{NAMES[name]} {each:,.0f}" for name, each in rate.items())}.'
+    return f'* Augmentation: {"; ".join(f"{NAMES[name]} {each:,.0f}" for name, each in rate.items())} characters a second.'
 
 
 def startup(scripts):
