@@ -124,7 +124,7 @@ def torch_step(network, batch_size=None):
     """
     import torch, torch_nets
     if network == 'CharacterNet':
-        net, x = torch_nets.CharacterNet(47).to(memory_format=torch.channels_last), torch.rand(batch_size or 128, 1, 28, 28)
+        net, x = torch_nets.CharacterNet(47, third=True).to(memory_format=torch.channels_last), torch.rand(batch_size or 128, 1, 28, 28)
     else:
         net, x = torch_nets.FullyConnected(new_params(64, np.float32)).to(torch.float32), torch.rand(batch_size or 36, 1024)
     optimiser, labels = torch.optim.AdamW(net.parameters()), torch.arange(len(x)) % 36

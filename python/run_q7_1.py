@@ -29,14 +29,13 @@ PARTS = ['fully_connected', 'mnist', 'nist36', 'emnist']
 
 # What was chosen on validation.
 # gentle     so many epochs at the end distort less, in a round of their own: width and slant, which tell 0 from O and 1 from I, are lost in strong distortion
-# strength   of the distortion: 74,000 pictures are not learnt by heart in a dozen epochs, and need less of it
 # train_on   built-in characters beside the real ones cost the NIST36 network a point (93.6 instead of 94.6 % after 20 epochs), and the EMNIST network nothing
 #            (89.8 % after 7 epochs either way), which then knows ways of writing that are rare in EMNIST, such as a 1 with flag and foot
 RECIPES = {
     'fully_connected': dict(epochs=50, batch_size=36, learning_rate=3e-3, hidden=64),
-    'mnist': dict(epochs=11, batch_size=128, learning_rate=4e-3, width=16, gentle=2, strength=1.0, train_on='real'),
-    'nist36': dict(epochs=24, batch_size=64, learning_rate=3e-3, width=24, gentle=5, strength=1.0, train_on='real'),
-    'emnist': dict(epochs=12, batch_size=128, learning_rate=4e-3, width=24, gentle=3, strength=0.7, train_on='both'),
+    'mnist': dict(epochs=11, batch_size=128, learning_rate=4e-3, width=16, third=False, gentle=2, train_on='real'),
+    'nist36': dict(epochs=24, batch_size=64, learning_rate=3e-3, width=24, third=False, gentle=5, train_on='real'),
+    'emnist': dict(epochs=12, batch_size=128, learning_rate=4e-3, width=24, third=True, gentle=3, train_on='both'),
 }
 QUICK = dict(epochs=2, width=8, pictures=1500)      # of each set, under --quick
 KEPT = [*PARTS, 'photos', 'readers', 'characters', 'edits', 'lines_exact', 'lines']       # what --only and --read leave of earlier results
@@ -165,9 +164,9 @@ def convolutional(part, run, recipe):
         recipe = recipe | {'epochs': -(-recipe['epochs'] // 2)}         # the stand-in alone: drawn characters are learnt in half the time
     classes = classes_of(part)
     torch_nets.seed(run.args.seed)
-    net = torch_nets.to_device(torch_nets.CharacterNet(len(classes), recipe['width']))
+    net = torch_nets.to_device(torch_nets.CharacterNet(len(classes), recipe['width'], recipe['third']))
     first = max(1, recipe['epochs'] - recipe['gentle'])
-    usual, late = (torch_nets.Distort(strength=factor * recipe['strength']) for factor in (1, 0.35))
+    usual, late = (torch_nets.Distort(strength=strength) for strength in (1, 0.35))
     batches = torch_nets.Batches(*train, recipe['batch_size'], usual, seed=run.args.seed, late=(first, late))
     schedule = functools.partial(torch_nets.two_rounds, first=first / recipe['epochs'])
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe['learning_rate'], weight_decay=0.05)

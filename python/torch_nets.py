@@ -190,16 +190,22 @@ class CharacterNet(nn.Module):
 
     On validation (NIST36, 15 epochs, about 0.8 ms a picture on one core for each): three pairs of 3x3 93.7 %, halved early 94.0 %, with residuals 94.4 %.
 
-    width   channels of the first convolution; the last ones have four times as many
+    width   channels of the first convolution
+    third   a third stage: the picture halved and the channels doubled once more, one convolution. Two thirds more weights for a tenth more time, which
+            74,000 pictures of EMNIST can fill (mean recall on validation 90.4 instead of 89.9 %), and 10,800 of NIST36 cannot (94.6 instead of 94.7 %)
     """
 
-    def __init__(self, classes, width=24):
+    def __init__(self, classes, width=24, third=False):
         super().__init__()
         self.features = nn.Sequential(
             convolution(1, width, 5), nn.MaxPool2d(2),
             convolution(width, 2 * width), Residual(2 * width), nn.MaxPool2d(2),
             convolution(2 * width, 4 * width), Residual(4 * width))
-        self.classify = nn.Linear(4 * width, classes)
+        channels = 4 * width
+        if third:
+            self.features.extend([nn.MaxPool2d(2), convolution(channels, 2 * channels)])
+            channels *= 2
+        self.classify = nn.Linear(channels, classes)
 
     def forward(self, x):
         return self.classify(self.features(x).mean((2, 3)))
@@ -535,9 +541,10 @@ def load_weights(net, file):
 
 
 def open_character_net(file, classes):
-    """The CharacterNet, of any width, whose weights are in file, on the device and ready to use."""
+    """The CharacterNet, of any width and number of stages, whose weights are in file, on the device and ready to use."""
     try:
-        width = len(load(file)['features.0.0.weight'])
+        state = load(file)
+        width, third = len(state['features.0.0.weight']), 'features.8.0.weight' in state
     except (KeyError, TypeError):
         raise UserError(f'{file}: the weights of another network; delete it and train again') from None
-    return to_device(load_weights(CharacterNet(classes, width), file)).eval()
+    return to_device(load_weights(CharacterNet(classes, width, third), file)).eval()

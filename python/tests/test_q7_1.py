@@ -62,9 +62,18 @@ def same_weights(a, b, **tolerance):
 # ---------------------------------------------------------------- networks
 
 @pytest.mark.parametrize('size', [28, 32])
-@pytest.mark.parametrize('classes', [10, 36, 47])
-def test_network_takes_both_sizes(size, classes):
-    assert torch_nets.CharacterNet(classes, width=4)(torch.zeros(3, 1, size, size)).shape == (3, classes)
+@pytest.mark.parametrize('classes, third', [(10, False), (36, False), (47, True)])
+def test_network_takes_both_sizes(size, classes, third):
+    assert torch_nets.CharacterNet(classes, width=4, third=third)(torch.zeros(3, 1, size, size)).shape == (3, classes)
+
+
+@pytest.mark.parametrize('third', [False, True])
+def test_saved_network_is_opened_whatever_its_size(tmp_path, third):
+    torch_nets.seed(0)
+    net, x = torch_nets.CharacterNet(5, width=6, third=third).eval(), torch.rand(3, 1, 28, 28)
+    torch_nets.save(net.state_dict(), tmp_path / 'net.pt')
+    opened = torch_nets.open_character_net(tmp_path / 'net.pt', classes=5)
+    torch.testing.assert_close(torch_nets.scores(opened, x), torch_nets.scores(net, x))
 
 
 def test_torch_repeats_the_numpy_network():
