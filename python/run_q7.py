@@ -1,6 +1,6 @@
 """Question 7: everything in PyTorch, one half after the other.
 
-    python python/run_q7.py                     run_q7_1.py (characters), then run_q7_2.py (flowers); about an hour on two cores
+    python python/run_q7.py                     run_q7_1.py (characters), then run_q7_2.py (flowers); about 45 minutes on two cores
     python python/run_q7.py --quick             every step of both on a little data, in a minute
     torchrun --nproc_per_node=2 python/run_q7.py
 
